@@ -1,0 +1,157 @@
+"""The `rayzero` command. Exit codes: 0 done, 2 a mistake in the call, 1 a failure, 130 a signal."""
+
+import faulthandler
+import sys
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from cli.cluster import joins, read_ray_address, set_environment
+from cli.reward_check import app as reward_app
+from cli.score import score
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
+app.command("score")(score)
+app.add_typer(reward_app, name="reward")
+
+ConfigFile = Annotated[Path, typer.Argument(metavar="FILE", help="A YAML config, see docs/config.md.")]
+Overrides = Annotated[
+    list[str] | None, typer.Argument(metavar="[KEY.SUB=VALUE]...", help="Settings that replace those of the file.")
+]
+RunFolder = Annotated[Path, typer.Argument(metavar="RUN", help="Folder of a run, such as runs/demo.")]
+
+
+@app.command()
+def train(
+    file: ConfigFile,
+    overrides: Overrides = None,
+    dry_run: Annotated[
+        bool, typer.Option(help="Print the resolved config and what follows from it; run nothing.")
+    ] = False,
+    check_paths: Annotated[bool, typer.Option(help="Dry run: look for the model and data files.")] = True,
+    resume: Annotated[bool, typer.Option(help="Go on from the newest complete checkpoint.")] = False,
+    overwrite: Annotated[bool, typer.Option(help="Delete the run of the same name first.")] = False,
+) -> None:
+    """Train a policy as the config says."""
+    from configs.load import load_run
+
+    run = load_run(file, overrides or [], check_paths=check_paths or not dry_run)
+    if dry_run:
+        from cli.dry_run import print_dry_run
+
+        print_dry_run(run)
+        return
+    from cli.prepare import prepare
+
+    prepared = prepare(run, resume=resume, overwrite=overwrite)
+    set_environment(loopback=not joins(run.cluster))
+    from cli.train import train as train_prepared  # loads Ray: not before everything has been checked
+
+    raise typer.Exit(train_prepared(prepared))
+
+
+@app.command("eval")
+def evaluate(
+    file: ConfigFile,
+    overrides: Overrides = None,
+    policy: Annotated[Path | None, typer.Option(help="Model folder, checkpoint or run.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Folder for rollouts and figures.")] = None,
+) -> None:
+    """Held-out accuracy of a model folder, with the evaluation, rewards and engines of a config."""
+    from configs.load import load_run
+    from configs.policy import FolderPolicy
+
+    run = load_run(file, overrides or [])
+    if policy is None:
+        if not isinstance(run.policy, FolderPolicy):
+            raise ValueError("--policy is missing: the config's policy is made from scratch, so name a model folder")
+        policy = Path(run.policy.path)
+    set_environment(loopback=not joins(run.cluster))
+    from cli.evaluate import evaluate_folder
+
+    for name, value in evaluate_folder(run, policy, out).items():
+        typer.echo(f"{name} {value:.4f}" if isinstance(value, float) else f"{name} {value}")
+
+
+@app.command()
+def sample(
+    run: RunFolder,
+    step: Annotated[int | None, typer.Option(help="Of this step; default: the last.")] = None,
+    correct: Annotated[
+        bool | None, typer.Option("--correct/--wrong", help="Only right ones, or only wrong ones.")
+    ] = None,
+    limit: Annotated[int, typer.Option(min=1, help="How many.")] = 5,
+    sort: Annotated[Literal["reward", "length", "random"], typer.Option(help="In which order.")] = "random",
+    kind: Annotated[
+        Literal["train", "eval"], typer.Option(help="Rollouts of training, or of an evaluation.")
+    ] = "train",
+) -> None:
+    """Show what the policy wrote, from the Parquet store of a run."""
+    from cli.sample import show_samples
+
+    show_samples(run, step=step, correct=correct, limit=limit, sort=sort, kind=kind)
+
+
+@app.command()
+def scale(
+    run: RunFolder,
+    rollouts: Annotated[int, typer.Option(help="Rollout workers from now on.")],
+) -> None:
+    """Add or drain rollout workers of a run that is going on."""
+    address = read_ray_address(run)
+    set_environment(loopback=address.startswith("127.0.0.1:"))
+    from cli.scale import scale as scale_run
+
+    typer.echo(scale_run(run, address, rollouts))
+
+
+@app.command()
+def report(run: RunFolder) -> None:
+    """Write report.html of a run again."""
+    from telemetry.report import write_report
+
+    if run.is_dir() and not (run / "config.yaml").is_file():
+        raise ValueError(f"{run} is not the folder of a run (no file config.yaml); give one of `runs/`")
+    typer.echo(str(write_report(run)))
+
+
+@app.command()
+def doctor(
+    quick: Annotated[bool, typer.Option(help="Leave out the engines, which take a minute.")] = False,
+) -> None:
+    """Check this machine: versions, Ray, vLLM, DeepSpeed, sandbox walls, disk; say what to do."""
+    set_environment(loopback=True)
+    from cli.doctor import examine
+
+    raise typer.Exit(examine(quick=quick))
+
+
+def main() -> None:
+    """Entry point."""
+    faulthandler.enable()
+    try:
+        app(standalone_mode=True)
+    except (ValueError, FileNotFoundError) as error:
+        if not _is_for_the_user(error):
+            raise
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    except (RuntimeError, ConnectionError) as error:
+        if type(error).__module__.partition(".")[0] not in {"actors", "trainers", "cli"}:
+            raise  # a fault of the program, whose place matters
+        print(f"failed: {type(error).__name__}: {error}", *getattr(error, "__notes__", ()), sep="\n", file=sys.stderr)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+
+
+def _is_for_the_user(error: Exception) -> bool:
+    """Whether this was raised while the command was still checking what it was given."""
+    if "ray" in sys.modules and sys.modules["ray"].is_initialized():
+        return False
+    return isinstance(error, ValueError | FileNotFoundError)
+
+
+if __name__ == "__main__":
+    main()

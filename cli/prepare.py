@@ -1,0 +1,135 @@
+"""What can be refused is refused here, before Ray starts: data, policy, resources, the run's folder."""
+
+import fcntl
+import json
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+from cli.cluster import joins, local_cpus, local_gpus
+from configs.errors import ConfigError
+from configs.load import dump_run
+from configs.policy import FolderPolicy
+from configs.prompts import SftStage
+from configs.resource_rules import Node, check_resources
+from configs.run import AnyRun, SftRun, StarRun
+from data.prompt_source import PromptSource
+from data.records import Prompt
+from data.traces import TraceSource
+from data.vocabulary import build_tokenizer
+from telemetry.versions import collect_versions
+from trainers.checkpoints import newest_complete
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A run that nothing is known to speak against."""
+
+    run: AnyRun
+    folder: Path
+    model: Path  # Hugging Face folder of the initial policy
+    tokenizer: Any
+    prompts: PromptSource | None  # None for SFT
+    evaluation_prompts: list[Prompt]
+    traces: list[TraceSource]  # one per supervised stage
+    resume_from: Path | None  # newest complete checkpoint
+    lock: IO[str]  # held while the run goes on
+
+
+def prepare(run: AnyRun, *, resume: bool, overwrite: bool) -> Prepared:
+    """Check everything and make the run's folder. Raises ConfigError or data.errors' DataError, both ValueErrors."""
+    if not joins(run.cluster):
+        check_resources(run, [Node(local_cpus(run.cluster), local_gpus())])
+    tokenizer = load_tokenizer(run)
+    limit = run.policy.max_model_len
+    rollout = run.rollout
+    prompts = None
+    if not isinstance(run, SftRun):
+        limit -= run.rollout.max_completion_tokens
+        prompts = PromptSource(run.prompts, tokenizer, run.seed, max_prompt_tokens=limit)
+    if prompts is not None and isinstance(run, StarRun) and run.star.rationalization is not None:
+        prompts.check_hints()
+    evaluation_prompts: list[Prompt] = []
+    if run.evaluation is not None and rollout is not None:
+        held_out = PromptSource(
+            run.evaluation.prompts,
+            tokenizer,
+            0,  # the same problems whatever the run's seed
+            max_prompt_tokens=run.policy.max_model_len - rollout.max_completion_tokens,
+        )
+        evaluation_prompts = held_out.first(run.evaluation.problems)
+    traces = [
+        TraceSource(stage.traces, tokenizer, run.seed + index, max_tokens=run.policy.max_model_len)
+        for index, stage in enumerate(supervised_stages(run))
+    ]
+    folder = Path(run.runs_folder).absolute() / run.name
+    resume_from, lock = claim_folder(run, folder, resume=resume, overwrite=overwrite)
+    model = Path(run.policy.path).absolute() if isinstance(run.policy, FolderPolicy) else folder / "initial_policy"
+    return Prepared(run, folder, model, tokenizer, prompts, evaluation_prompts, traces, resume_from, lock)
+
+
+def unclaim_folder(prepared: Prepared) -> None:
+    """Leave the folder as if this run had never been: for what is refused after all. One with checkpoints stays."""
+    if prepared.resume_from is None:
+        for name in ("config.yaml", "versions.json"):
+            (prepared.folder / name).unlink(missing_ok=True)
+
+
+def supervised_stages(run: AnyRun) -> Sequence[SftStage]:
+    """The SFT stages, or those of the cold start."""
+    return run.stages if isinstance(run, SftRun) else run.cold_start
+
+
+def load_tokenizer(run: AnyRun) -> Any:
+    """The policy's tokenizer. Raises ConfigError when the folder has none."""
+    if not isinstance(run.policy, FolderPolicy):
+        return build_tokenizer(run.policy.vocabulary)
+    from transformers import AutoTokenizer
+
+    try:
+        return AutoTokenizer.from_pretrained(run.policy.path, local_files_only=True)
+    except (OSError, ValueError) as error:
+        problem = (
+            f"policy.path: {run.policy.path!r} has no tokenizer that transformers can read ({error}). Put the "
+            "tokenizer's files beside the weights"
+        )
+        raise ConfigError(run.name, [problem]) from error
+
+
+def claim_folder(run: AnyRun, folder: Path, *, resume: bool, overwrite: bool) -> tuple[Path | None, IO[str]]:
+    """Make the folder this run's own: empty, or to be resumed. Two processes cannot hold one folder."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        problem = f"runs_folder = {run.runs_folder}: {folder} cannot be made ({error.strerror}). Choose another folder"
+        raise ConfigError(run.name, [problem]) from error
+    occupied = any(path.name != ".lock" for path in folder.iterdir())
+    if occupied and not (resume or overwrite):
+        problem = (
+            f"name: the folder {folder} holds another run. Choose another `name`, go on with that run (--resume), or "
+            "delete it first (--overwrite)"
+        )
+        raise ConfigError(run.name, [problem])
+    if occupied and not (folder / "config.yaml").exists():
+        raise ConfigError(run.name, [f"name: {folder} is not a run's folder and is left alone. Choose another `name`"])
+    lock = open(folder / ".lock", "w")  # noqa: SIM115 - held until the process ends
+    try:
+        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        lock.close()
+        problem = f"name: another process is running in {folder}. Choose another `name`, or stop that process"
+        raise ConfigError(run.name, [problem]) from None
+    checkpoint = newest_complete(folder / "checkpoints", check_hashes=True) if resume else None
+    if resume and occupied and checkpoint is None and not overwrite:
+        problem = f"--resume: {folder} holds no complete checkpoint. Begin again with --overwrite"
+        raise ConfigError(run.name, [problem])
+    if checkpoint is None:
+        for path in folder.iterdir():
+            if path.name == ".lock":
+                continue
+            shutil.rmtree(path) if path.is_dir() else path.unlink()
+    (folder / "config.yaml").write_text(dump_run(run), encoding="utf-8")
+    (folder / "versions.json").write_text(json.dumps(collect_versions(), indent=2) + "\n", encoding="utf-8")
+    return checkpoint, lock

@@ -1,0 +1,136 @@
+"""Where a run's figures go: the terminal, metrics.jsonl and MLflow (the tracker actor). Satisfies the Tracker port."""
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from collections.abc import Sequence as Seq
+from typing import Any
+
+from ray.exceptions import RayError
+
+from actors.tracker import TrackerClient
+from telemetry.console import Console
+from telemetry.run_info import RunInfo, TerminalStatus
+
+log = logging.getLogger(__name__)
+
+MLFLOW_DEADLINE_S = 30.0
+
+
+class _Supervised:
+    """Tracker port of the supervised stages: their steps are shown, and logged below 0 so that RL begins at step 0."""
+
+    def __init__(self, recorder: "Recorder") -> None:
+        self.total = 0
+        self._recorder = recorder
+
+    def log_step(self, step: int, metrics: Mapping[str, float]) -> None:
+        self._recorder.console.log_step(step, self.total, metrics)
+        self._recorder.tracker.log_step(step - self.total - 1, metrics)
+
+    def log_samples(self, step: int, rows: Seq[Mapping[str, Any]]) -> None:
+        pass
+
+
+class Recorder:
+    """Ray must be up. `gauges` tells what the run's parts measure of themselves, added to each step."""
+
+    def __init__(self, info: RunInfo, total_steps: int) -> None:
+        self.console = Console(info.name)
+        self.tracker = TrackerClient(info)
+        self.supervised = _Supervised(self)
+        self.gauges: Callable[[], Mapping[str, float]] = dict[str, float]
+        self.run_id: str | None = None  # MLflow's; None while the server has given none
+        self._info = info
+        self.total_steps = total_steps
+        threading.Thread(target=self._wait_for_run_id, name="mlflow-run-id", daemon=True).start()
+
+    def _wait_for_run_id(self) -> None:
+        try:
+            self.run_id = self.tracker.start(MLFLOW_DEADLINE_S)
+        except RayError as error:
+            log.warning("the tracker did not start, so this run has no MLflow run and no metrics.jsonl: %s", error)
+
+    def stage(self, text: str) -> None:
+        self.console.stage(text)
+
+    def note(self, text: str) -> None:
+        log.warning(text)
+
+    def begin_supervised(self, total: int) -> None:
+        self.supervised.total = total
+
+    def end_supervised(self) -> None:
+        self.supervised.total = 0
+
+    def log_step(self, step: int, metrics: Mapping[str, float]) -> None:
+        if not all(name.startswith("eval/") for name in metrics):
+            metrics = {**metrics, **self.gauges()}
+        self.console.log_step(step, self.total_steps, metrics)
+        self.tracker.log_step(step, metrics)
+
+    def log_samples(self, step: int, rows: Seq[Mapping[str, Any]]) -> None:
+        self.tracker.log_samples(step, rows)
+
+    def finish(self, status: TerminalStatus) -> None:
+        """Artifacts and the true status, then the tracker ends."""
+        folder = self._info.run_folder
+        for name in ("summary.json", "versions.json", "report.html"):
+            if (folder / name).exists():
+                self.tracker.log_artifact(folder / name)
+        for checkpoint in sorted((folder / "checkpoints").glob("step_*"))[-1:]:
+            self.tracker.log_artifact(checkpoint)
+        outcome = self.tracker.finish(status, MLFLOW_DEADLINE_S)
+        if outcome is not None and outcome.get("unsent"):
+            log.warning(
+                "%d steps did not reach MLflow at %s; they are in %s and are sent when the run goes on",
+                outcome["unsent"],
+                self._info.shown_uri,
+                folder / "metrics.jsonl",
+            )
+        self.console.close()
+
+    def show_summary(self, summary: Mapping[str, Any]) -> None:
+        """The table at the end, and where to look."""
+        rows = [row for row in _summary_rows(summary) if row[1] != ""]
+        self.console.final_table(rows, columns=("", "before", "after"), title=f"{self._info.name}: {summary['status']}")
+        folder = self._info.run_folder
+        looks = [
+            ("report", str(folder / "report.html")),
+            ("samples", f"rayzero sample {folder}"),
+            ("MLflow", f"mlflow ui --backend-store-uri {self._info.shown_uri}"),
+        ]
+        for name, where in looks:
+            print(f"  {name:8} {where}")
+
+
+def _summary_rows(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
+    def both(label: str, key: str, form: str) -> tuple[str, str, str]:
+        return label, _form(summary.get(f"{key}_before"), form), _form(summary.get(f"{key}_after"), form)
+
+    def one(label: str, key: str, form: str) -> tuple[str, str, str]:
+        return (label, _form(summary.get(key), form), "")
+
+    def interval(when: str) -> str:
+        pair = summary.get(f"accuracy_{when}_interval")
+        return "" if pair is None else f"{pair[0]:.3f} to {pair[1]:.3f}"
+
+    return [
+        both("held-out accuracy", "accuracy", ".3f"),
+        ("  95 % interval", interval("before"), interval("after")),
+        both("mean length, tokens", "length", ".1f"),
+        both("format share", "format_share", ".3f"),
+        one("steps", "steps", "d"),
+        one("samples", "samples", "d"),
+        one("generated tokens", "generated_tokens", "d"),
+        one("samples/s", "samples_per_s", ".1f"),
+        one("tokens/s", "tokens_per_s", ".0f"),
+        one("largest staleness", "staleness_max", "d"),
+        one("weight sync, mean s", "sync_s_mean", ".3f"),
+        one("cold start, s", "cold_start_s", ".1f"),
+        one("wall time, s", "wall_s", ".1f"),
+    ]
+
+
+def _form(value: Any, form: str) -> str:
+    return "" if value is None else format(value, form)

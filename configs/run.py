@@ -1,0 +1,165 @@
+"""A run: what a config file describes. One class per `method`; loading and cross-field rules are in their own files."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, TypeAdapter
+
+from configs.algorithm import Algorithm
+from configs.engines import Cluster, Learner, Reference, Rollout, WeightTransfer
+from configs.policy import Policy
+from configs.prompts import Optimizer, Prompts, Schedule, SftStage, Traces
+from configs.rewards import Rewards
+from configs.star import Star
+from configs.strict import Section
+
+
+class Evaluation(Section):
+    """Held-out evaluation, by the rollout fleet."""
+
+    prompts: Prompts
+    """Held-out problems, in a fixed order."""
+    problems: PositiveInt = 512
+    """How many problems are tried."""
+    samples: PositiveInt = 1
+    """Completions per problem; pass@k is reported for powers of two up to it."""
+    temperature: Annotated[float, Field(ge=0)] = 1.0
+    """Sampling temperature; 0 is greedy."""
+    every_steps: NonNegativeInt = 0
+    """Also evaluate after so many steps; 0: only before and after."""
+
+
+class Checkpoints(Section):
+    """When the run is saved, and how much is kept."""
+
+    every_steps: NonNegativeInt = 0
+    """Save after so many steps; 0: only at the end and on Ctrl-C."""
+    keep_last: PositiveInt = 2
+    """Complete checkpoints that are kept; older ones are deleted after a new one is whole."""
+    export: bool = True
+    """Write the policy as a Hugging Face folder into each checkpoint."""
+
+
+class Tracking(Section):
+    """MLflow and the files beside it."""
+
+    mlflow_uri: str | None = None
+    """Tracking server; None: an SQLite file in the runs folder."""
+    experiment: str = "rayzero"
+    """MLflow experiment."""
+    sample_rows: NonNegativeInt = 8
+    """Completions shown per step in MLflow's table of samples."""
+    system_metrics_every_s: PositiveFloat = 10.0
+    """Interval of CPU, memory and GPU readings, in seconds."""
+    artifact_limit_mib: PositiveInt = 64
+    """Checkpoints up to this size are uploaded; of larger ones the path is logged."""
+
+
+class CommonRun(Section):
+    """What every method has."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")]
+    """Name of the run, and of its folder."""
+    runs_folder: str = "runs"
+    """Folder that holds the runs."""
+    seed: NonNegativeInt = 0
+    """Seed of data order, initial weights and sampling."""
+    policy: Policy
+    """The model that is trained."""
+    learner: Learner = Learner()
+    """The DeepSpeed ranks that train it."""
+    checkpoints: Checkpoints = Checkpoints()
+    """When the run is saved."""
+    tracking: Tracking = Tracking()
+    """MLflow."""
+    cluster: Cluster = Cluster()
+    """The Ray cluster."""
+
+
+class SftRun(CommonRun):
+    """Supervised fine-tuning."""
+
+    method: Literal["sft"]
+    """Supervised fine-tuning."""
+    stages: Annotated[tuple[SftStage, ...], Field(min_length=1)]
+    """Supervised stages, one after the other."""
+    rollout: Rollout | None = None
+    """Engines for the evaluation; needed when `evaluation` is set."""
+    rewards: Rewards | None = None
+    """Rewards for the evaluation; needed when `evaluation` is set."""
+    evaluation: Evaluation | None = None
+    """Held-out evaluation before and after; None: none."""
+    weight_transfer: WeightTransfer = WeightTransfer()
+    """How new weights reach the engines of the evaluation."""
+
+
+class GrpoRun(CommonRun):
+    """Asynchronous GRPO, after an optional cold start."""
+
+    method: Literal["grpo"]
+    """Group relative policy optimization."""
+    cold_start: tuple[SftStage, ...] = ()
+    """Supervised stages before the reinforcement learning."""
+    prompts: Prompts
+    """Training problems, shuffled and endless."""
+    prompts_per_step: PositiveInt
+    """Groups per optimizer step; times `rollout.group_size` gives the sequences."""
+    steps: PositiveInt
+    """Optimizer steps."""
+    optimizer: Optimizer
+    """Starts fresh after the cold start."""
+    schedule: Schedule = Schedule()
+    """Learning rate over the steps."""
+    rollout: Rollout
+    """Sampling and engines."""
+    rewards: Rewards
+    """Rubric and service."""
+    algorithm: Algorithm = Algorithm()
+    """Advantages, loss, off-policy correction."""
+    reference: Reference = Reference()
+    """The frozen reference model; started only when `algorithm.kl` needs it."""
+    weight_transfer: WeightTransfer = WeightTransfer()
+    """How new weights reach the rollout workers."""
+    evaluation: Evaluation | None = None
+    """Held-out evaluation before, during and after; None: none."""
+
+
+class StarRun(CommonRun):
+    """STaR, rejection-sampling fine-tuning or expert iteration, after an optional cold start."""
+
+    method: Literal["star"]
+    """Self-taught reasoning on verified samples."""
+    cold_start: tuple[SftStage, ...] = ()
+    """Supervised stages before the first iteration; they must show hinted examples when hints are used."""
+    prompts: Prompts
+    """Training problems, shuffled and endless."""
+    star: Star
+    """The iterations."""
+    rollout: Rollout
+    """Sampling and engines; `group_size` is the number of rationales sampled per problem."""
+    rewards: Rewards
+    """Rubric and service; the first part decides what is correct."""
+    weight_transfer: WeightTransfer = WeightTransfer()
+    """How new weights reach the rollout workers."""
+    evaluation: Evaluation | None = None
+    """Held-out evaluation before the first iteration and after each; None: none."""
+
+
+AnyRun = GrpoRun | SftRun | StarRun
+Run = Annotated[AnyRun, Field(discriminator="method")]
+run_adapter: TypeAdapter[AnyRun] = TypeAdapter(Run)
+
+
+def stages_of(run: AnyRun) -> list[tuple[str, SftStage]]:
+    """The supervised stages, each with the key that it stands under."""
+    name, stages = ("stages", run.stages) if isinstance(run, SftRun) else ("cold_start", run.cold_start)
+    return [(f"{name}.{index}", stage) for index, stage in enumerate(stages)]
+
+
+def sources_of(run: AnyRun) -> list[tuple[str, Prompts | Traces]]:
+    """Everything that the run reads or generates, each with the key that it stands under."""
+    sources: list[tuple[str, Prompts | Traces]] = [(f"{name}.traces", stage.traces) for name, stage in stages_of(run)]
+    if not isinstance(run, SftRun):
+        sources.append(("prompts", run.prompts))
+    if run.evaluation:
+        sources.append(("evaluation.prompts", run.evaluation.prompts))
+    return sources

@@ -1,0 +1,115 @@
+"""The sandbox as its users see it: entered once, then given any number of tasks at once."""
+
+import logging
+import os
+from types import TracebackType
+from typing import Literal, Self
+
+from sandbox import judged, selftest
+from sandbox.functions import run_functions
+from sandbox.limits import SandboxLimits
+from sandbox.pool import Pool, SandboxFailed
+from sandbox.results import Isolation, Outcome, RunResult, TaskError
+from sandbox.stdio import run_stdio, run_syntax
+from sandbox.tasks import AssertTask, FunctionTask, StdioTask, SyntaxTask, Task
+from sandbox.tiers import FIRST_OUTSIDE_UID, TIERS
+from sandbox.verdicts import Tally
+from sandbox.worker import Worker
+
+log = logging.getLogger(__name__)
+
+
+class Sandbox:
+    """`async with Sandbox(...) as box`. Entering attacks the walls from inside and raises SandboxUnavailable
+    when they do not hold; `isolation="auto"` tries `namespaces`, then `portable`. `unsafe_none` has no walls at all.
+
+    `workers` programs run at the same time, by default one for each core this process may use; the others wait.
+    """
+
+    def __init__(
+        self,
+        limits: SandboxLimits | None = None,
+        isolation: Literal["auto"] | Isolation = "auto",
+        workers: int | None = None,
+    ) -> None:
+        self.limits = limits or SandboxLimits()
+        self.workers = workers or len(os.sched_getaffinity(0))
+        self._asked: Literal["auto"] | Isolation = isolation
+        self._isolation: Isolation | None = None
+        self._programs = Pool(self._start, self.workers)
+        # Checkers and test code have workers of their own, started when first needed: a program's worker waits for
+        # theirs and never the other way round, so nothing can wait in a circle.
+        self._judges = Pool(self._start, self.workers, first_number=self.workers)
+
+    @property
+    def isolation(self) -> Isolation:
+        """The tier that runs everything. Raises RuntimeError before the sandbox is entered."""
+        if self._isolation is None:
+            raise RuntimeError("the sandbox has no tier yet: use it as `async with Sandbox() as box`")
+        return self._isolation
+
+    async def _start(self, slot: int) -> Worker:
+        return await Worker.start(TIERS[self.isolation], self.limits, FIRST_OUTSIDE_UID + slot)
+
+    async def __aenter__(self) -> Self:
+        if self._asked == "unsafe_none":
+            log.warning(
+                "isolation is unsafe_none: programs run as this user with no walls and may do whatever it may. "
+                "Every result is marked; use it for nothing but tests of trusted programs."
+            )
+            self._isolation = "unsafe_none"
+        else:
+            self._isolation = await selftest.choose(self._asked, self.limits)
+        try:
+            await self._programs.fill()
+        except BaseException:
+            await self._programs.close()
+            raise
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._programs.close()
+        await self._judges.close()
+
+    async def run(self, task: Task) -> RunResult:
+        """Judge one task. Cancelling it kills what it runs. Raises TaskError for a task that is wrong itself."""
+        _check_language(task)
+        tally = Tally()
+        num_tests = _num_tests(task)
+        if len(task.source) > self.limits.source_bytes:
+            detail = f"a source of {len(task.source):,} characters; at most {self.limits.source_bytes:,}"
+            return tally.result(num_tests, self.isolation, ("compile_error", detail))
+        broken: tuple[Outcome, str] | None = None
+        try:
+            match task:
+                case StdioTask():
+                    await run_stdio(task, self._programs, self._judges, self.limits, tally)
+                case FunctionTask():
+                    broken = await run_functions(task, self._programs, self._judges, self.limits, tally)
+                case AssertTask():
+                    broken = await judged.run_asserts(task, self._programs, self._judges, self.limits, tally)
+                case SyntaxTask():
+                    await run_syntax(task, self._programs, self.limits, tally)
+        except SandboxFailed as error:
+            broken = "infra_error", str(error)
+        return tally.result(num_tests, self.isolation, broken)
+
+
+def _check_language(task: Task) -> None:
+    language = task.language if isinstance(task, StdioTask | SyntaxTask) else "python"
+    if language != "python":
+        raise TaskError(f"language is {language!r}; the walls hold only Python, which needs no other program to run")
+
+
+def _num_tests(task: Task) -> int:
+    match task:
+        case StdioTask():
+            return len(task.cases)
+        case FunctionTask():
+            return len(task.calls)
+        case AssertTask():
+            return judged.num_tests(task)
+        case SyntaxTask():
+            return 1

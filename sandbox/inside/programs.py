@@ -1,0 +1,127 @@
+"""Runs the program once the child is confined: as a whole, as functions to call, as a test, or only its compiler.
+
+Nothing here is a wall: the program shares this interpreter and may do what it likes to it. What this code reports
+decides only between kinds of failure; whether an answer is right is decided elsewhere.
+"""
+
+import _sitebuiltins
+import atexit
+import builtins
+import io
+import linecache
+import os
+import sys
+import threading
+import types
+from typing import Any, cast
+
+from sandbox.inside import calls
+
+PROGRAM_FD = 3
+FAILED_STATUS, COMPILE_STATUS, MEMORY_STATUS = 1, 99, 98
+FILE_NAME = "main.py"
+_MODULE_NAME = "main"  # of what is loaded for its functions: lines below `if __name__ == "__main__"` are not for that
+_real_open: Any = open
+_hidden: list[types.ModuleType] = []  # kept alive
+
+
+def run(job: dict[str, Any]) -> int:
+    """The exit status of one job of mode "program", "functions", "test" or "syntax"."""
+    with open(PROGRAM_FD, "rb") as file:
+        source = file.read()
+    _open_streams()
+    try:
+        code = compile(source, FILE_NAME, "exec", dont_inherit=True)
+    except MemoryError:
+        return MEMORY_STATUS
+    except (SyntaxError, ValueError, RecursionError, OverflowError) as error:
+        sys.excepthook(type(error), error, None)
+        return _finish(COMPILE_STATUS)
+    if job["mode"] == "syntax":
+        return 0
+    name = "__main__" if job["mode"] == "program" else _MODULE_NAME
+    module = types.ModuleType(name)
+    module.__dict__.update(__file__=FILE_NAME, __builtins__=builtins)
+    sys.modules["__main__"] = sys.modules[name] = module
+    lines = source.decode(errors="replace").splitlines(keepends=True)
+    linecache.cache[FILE_NAME] = (len(source), None, lines, FILE_NAME)  # so that tracebacks show the line
+    if job["mode"] == "functions":
+        return _guarded(calls.serve, code, module.__dict__)
+    if job["mode"] == "test":
+        return _guarded(calls.serve_test, code, module.__dict__)
+    return _guarded(exec, code, module.__dict__)
+
+
+def prepare_interpreter() -> None:
+    """Once, in the zygote: as if just started, without traces of the zygote, with what `site` would have added.
+
+    Every page that a child writes to is a page of its own from then on, so nothing of this is left to the child.
+    """
+    for name in [name for name in sys.modules if name.partition(".")[0] == "sandbox"]:
+        _hidden.append(sys.modules.pop(name))
+    sys.argv = [FILE_NAME]
+    for name in ("exit", "quit"):
+        setattr(builtins, name, _sitebuiltins.Quitter(name, "Ctrl-D (i.e. EOF)"))
+    builtins.open = cast(Any, _open)
+
+
+def _open_streams() -> None:
+    """The three standard ones anew: those of the zygote have other files behind them."""
+    stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, "r", closefd=False), 1 << 16), "utf-8", "surrogateescape")
+    stdout = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", closefd=False)), "utf-8", "surrogateescape")
+    stderr = io.TextIOWrapper(
+        io.BufferedWriter(io.FileIO(2, "w", closefd=False)), "utf-8", "backslashreplace", line_buffering=True
+    )
+    sys.stdin, sys.stdout, sys.stderr = stdin, stdout, stderr
+    sys.__stdin__, sys.__stdout__, sys.__stderr__ = stdin, stdout, stderr  # type: ignore[misc]
+
+
+def _open(file: Any, *arguments: Any, **options: Any) -> Any:
+    """`open`, with /dev/stdin and its like working without /proc, where their links point to."""
+    if type(file) is str and file in _STANDARD_STREAMS:
+        file = os.dup(_STANDARD_STREAMS[file])
+    return _real_open(file, *arguments, **options)
+
+
+_STANDARD_STREAMS = {"/dev/stdin": 0, "/dev/stdout": 1, "/dev/stderr": 2, "/dev/fd/0": 0, "/proc/self/fd/0": 0}
+
+
+def _guarded(function: Any, *arguments: Any) -> int:
+    """Call it, and turn the way it ends into an exit status as the interpreter does."""
+    status = 0
+    try:
+        function(*arguments)
+    except SystemExit as error:
+        status = _exit_status(error.code)
+    except MemoryError:
+        status = MEMORY_STATUS
+    except BaseException as error:
+        sys.excepthook(type(error), error, error.__traceback__ and error.__traceback__.tb_next)  # without this frame
+        status = FAILED_STATUS
+    return _finish(status)
+
+
+def _exit_status(code: object) -> int:
+    if code is None:
+        return 0
+    if isinstance(code, int):
+        return code & 0xFF
+    print(code, file=sys.stderr)
+    return FAILED_STATUS
+
+
+def _finish(status: int) -> int:
+    """What the interpreter does at its end and programs rely on: other threads, atexit, buffers."""
+    try:
+        threading._shutdown()  # type: ignore[attr-defined]
+        atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
+        sys.stdout.flush()
+    except SystemExit as error:
+        status = status or _exit_status(error.code)
+    except BaseException:
+        status = status or FAILED_STATUS
+    try:
+        sys.stderr.flush()
+    except (OSError, ValueError):
+        return status or FAILED_STATUS
+    return status

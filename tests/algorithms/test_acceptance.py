@@ -1,0 +1,68 @@
+"""Which rationales STaR keeps: right, ended, new, not too many."""
+
+import pytest
+
+from algorithms.acceptance import accept, needs_hint
+from data.rationales import Rationale
+from data.records import ScoredGroup
+from tests.trainers.builders import scored_group
+
+pytestmark = pytest.mark.unit
+
+
+def judge(scored: ScoredGroup, *, cap: int = 9, shortest: int = 0, hinted: bool = False) -> tuple[Rationale, ...]:
+    return accept(scored.group.prompt, scored, hinted=hinted, cap=cap, shortest=shortest)
+
+
+def fates(scored: ScoredGroup, *, cap: int = 9, shortest: int = 0) -> list[str]:
+    return [rationale.fate for rationale in judge(scored, cap=cap, shortest=shortest)]
+
+
+def test_only_right_answers_are_trained_and_none_is_lost():
+    group = scored_group(0, [1.0, 0.0, None, 1.1], correct=[True, False, False, True])
+    assert fates(group) == ["trained", "wrong", "no_verdict", "trained"]
+
+
+def test_a_high_score_without_a_right_answer_is_wrong():
+    assert fates(scored_group(0, [5.0, 0.2], correct=[False, True])) == ["wrong", "trained"]
+
+
+def test_repeated_tokens_are_kept_once_and_the_cap_counts_different_ones():
+    tokens = [[1, 2], [1, 2], [1, 3], [1, 4], [1, 2]]
+    group = scored_group(0, [1.0] * 5, tokens=tokens, versions=[[0, 0]] * 5)
+    assert fates(group, cap=2) == ["trained", "duplicate", "trained", "over_cap", "duplicate"]
+
+
+def test_wrong_ones_take_no_place_under_the_cap():
+    assert fates(scored_group(0, [0.0, 1.0, 0.0, 1.0, 1.0]), cap=2) == [
+        "wrong",
+        "trained",
+        "wrong",
+        "trained",
+        "over_cap",
+    ]
+
+
+def test_a_right_answer_that_was_cut_off_would_teach_not_to_end():
+    assert fates(scored_group(0, [1.0, 0.0], finish="length")) == ["cut", "wrong"]
+
+
+def test_short_ones_are_left_out_where_a_length_is_asked_for():
+    group = scored_group(0, [1.0, 1.0, 0.0], versions=[[0] * 2, [0] * 3, [0] * 2])
+    assert fates(group, shortest=3) == ["too_short", "trained", "wrong"]
+
+
+def test_a_rationale_knows_its_problem_without_hint_and_its_place():
+    group = scored_group(7, [1.0])
+    problem = scored_group(6, [1.0]).group.prompt
+    (rationale,) = accept(problem, group, hinted=True, cap=1)
+    assert rationale.problem is problem
+    assert (rationale.hinted, rationale.group_id, rationale.sample) == (True, 7, 0)
+
+
+@pytest.mark.parametrize(
+    ("rewards", "needed"),
+    [([0.0, 0.0], True), ([0.0, 1.0], False), ([None, 0.0], True), ([None, None], False)],
+)
+def test_a_hint_is_for_problems_that_the_policy_is_known_to_fail(rewards: list[float | None], needed: bool):
+    assert needs_hint(judge(scored_group(0, rewards))) is needed

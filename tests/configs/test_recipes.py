@@ -1,0 +1,45 @@
+"""Every YAML in configs/ is a run, and says what it promises."""
+
+from pathlib import Path
+
+import pytest
+
+from configs.derived import demanded_cpus, demanded_gpus
+from configs.load import dump_run, load_run
+from configs.run import GrpoRun
+
+pytestmark = pytest.mark.unit
+CPU_RECIPES = ("code_cpu", "countdown_cpu", "countdown_star_cpu", "demo", "demo_star")
+CONFIGS = Path(__file__).parents[2] / "configs"
+RECIPES = sorted(CONFIGS.glob("*.yaml"))
+
+
+@pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
+def test_every_recipe_parses_keeps_the_rules_and_survives_a_dump(recipe: Path, tmp_path: Path):
+    run = load_run(recipe, check_paths=False)
+    again = tmp_path / "resolved.yaml"
+    again.write_text(dump_run(run))
+    assert load_run(again, check_paths=False) == run
+
+
+@pytest.mark.parametrize(
+    ("recipe", "gpus"),
+    [
+        *((name, 0) for name in CPU_RECIPES),
+        *(("gsm8k_1gpu", 1), ("math_8gpu", 8), ("math_64gpu_zero3", 64)),
+    ],
+)
+def test_recipes_ask_for_the_gpus_in_their_name(recipe: str, gpus: int):
+    assert demanded_gpus(load_run(CONFIGS / f"{recipe}.yaml", check_paths=False)) == gpus
+
+
+@pytest.mark.parametrize("recipe", CPU_RECIPES)
+def test_cpu_recipes_fit_two_cores_and_need_no_files(recipe: str):
+    assert demanded_cpus(load_run(CONFIGS / f"{recipe}.yaml")) == 2
+
+
+def test_the_64_gpu_recipe_is_asynchronous_with_48_gpus_that_sample():
+    run = load_run(CONFIGS / "math_64gpu_zero3.yaml", check_paths=False)
+    assert isinstance(run, GrpoRun)
+    assert run.rollout.workers * run.rollout.gpus_per_worker == 48
+    assert (run.rollout.tensor_parallel, run.learner.zero_stage, run.algorithm.staleness.max_staleness) == (2, 3, 4)
