@@ -232,6 +232,21 @@ def reward_options_are_known(run: AnyRun) -> Problems:
         )
 
 
+def parts_name_reference_columns(run: AnyRun) -> Problems:
+    """A reward part that scores `only` some problems tells them by a reference column of the training rows."""
+    if run.rewards is None or isinstance(run, SftRun):
+        return
+    columns = run.prompts.reference_columns if isinstance(run.prompts, RowPrompts) else ()
+    for index, part in enumerate(run.rewards.parts):
+        for column in part.only:
+            if column not in columns:
+                has = f"its reference_columns are {', '.join(columns)}" if columns else "generated ones have no columns"
+                yield (
+                    f"rewards.parts.{index}.only.{column} = {part.only[column]}: the training problems have no column "
+                    f"`{column}` ({has}); add it to prompts.reference_columns, or remove the key"
+                )
+
+
 def reward_actors_grow_upwards(run: AnyRun) -> Problems:
     """`rewards.max_actors` is not below `rewards.actors`."""
     rewards = run.rewards
@@ -257,6 +272,7 @@ RULES: tuple[Callable[[AnyRun], Problems], ...] = (
     row_files_are_parquet_or_jsonl,
     evaluation_has_what_it_needs,
     plugin_is_named_when_used,
+    parts_name_reference_columns,
     reward_actors_grow_upwards,
     reward_options_are_known,
     gpu_counts_are_whole,

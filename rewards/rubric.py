@@ -7,7 +7,7 @@ microseconds) or in verifier processes; plug-ins run in a thread, so that a slow
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 
@@ -39,9 +39,16 @@ class _Part:
     name: str  # key in Verdict.parts
     weight: float
     gate: bool
+    only: Mapping[str, str]  # of the problems that it scores: reference column -> its value, or `!` and any other one
     score: Reward | None = None
     score_async: Callable[[Sample], Awaitable[Score]] | None = None  # awaited instead
     score_correctness: Callable[[Sample, bool], Score] | None = None  # told whether the first part was right
+
+    def scores(self, reference: Mapping[str, object]) -> bool:
+        return all(
+            (column in reference and str(reference[column]) == value.removeprefix("!")) != value.startswith("!")
+            for column, value in self.only.items()
+        )
 
 
 class Rubric:
@@ -97,12 +104,16 @@ class Rubric:
         started = time.perf_counter()
         parts: dict[str, float] = {}
         details: list[str] = []
-        for part in self._parts:
+        applied = [part for part in self._parts if part.scores(sample.reference)]
+        if not applied:
+            detail = "no part of the rubric scores this problem: rewards.parts all have another `only`"
+            return Verdict("verifier_error", None, False, {}, detail, time.perf_counter() - started)
+        for part in applied:
             try:
                 if part.score is not None:
                     score = part.score(sample)
                 elif part.score_correctness is not None:
-                    score = part.score_correctness(sample, parts[self._parts[0].name] >= 1.0)
+                    score = part.score_correctness(sample, parts[applied[0].name] >= 1.0)
                 else:
                     assert part.score_async is not None
                     score = await part.score_async(sample)
@@ -115,9 +126,9 @@ class Rubric:
                 return Verdict("verifier_error", None, False, parts, detail, time.perf_counter() - started)
             parts[part.name] = score.value
             details.append(f"{part.name}: {score.detail}" if score.detail else part.name)
-        correct = parts[self._parts[0].name] >= 1.0
-        total = sum(part.weight * parts[part.name] for part in self._parts)
-        if any(part.gate and parts[part.name] == 0.0 for part in self._parts):
+        correct = parts[applied[0].name] >= 1.0
+        total = sum(part.weight * parts[part.name] for part in applied)
+        if any(part.gate and parts[part.name] == 0.0 for part in applied):
             total = 0.0
         if self._buffer_tokens:
             limit = sample.max_completion_tokens
@@ -130,17 +141,17 @@ class Rubric:
             if part.plugin is None:
                 raise ValueError("rewards.parts: type 'plugin' needs plugin: module:function")
             reward = load_plugin(part.plugin, part.options)
-            return _Part(name, part.weight, part.gate, score_async=partial(asyncio.to_thread, reward))
+            return _Part(name, part.weight, part.gate, part.only, score_async=partial(asyncio.to_thread, reward))
         options = reward_options(part).model_dump()
         if part.type == "math":
-            return _Part(name, part.weight, part.gate, score_async=self._math)
+            return _Part(name, part.weight, part.gate, part.only, score_async=self._math)
         if part.type == "code":
             workers = self._sandbox.workers or max(1, len(os.sched_getaffinity(0)) // self._actors)
             code = CodeReward(configured(self._sandbox.model_copy(update={"workers": workers})), **options)
             self._code.append(code)
-            return _Part(name, part.weight, part.gate, score_async=code)
+            return _Part(name, part.weight, part.gate, part.only, score_async=code)
         if part.type == "cosine_length":
             if not self._parts:
                 raise ValueError("rewards.parts: cosine_length cannot be the first part, which decides correctness")
-            return _Part(name, part.weight, part.gate, score_correctness=partial(cosine_length, **options))
-        return _Part(name, part.weight, part.gate, score=partial(_PURE[part.type], **options))
+            return _Part(name, part.weight, part.gate, part.only, score_correctness=partial(cosine_length, **options))
+        return _Part(name, part.weight, part.gate, part.only, score=partial(_PURE[part.type], **options))

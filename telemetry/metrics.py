@@ -119,6 +119,7 @@ METRICS = (
     Metric("star/sample_s", "s", "step", "From the iteration's first request to its last verdict."),
     Metric("star/tune_s", "s", "step", "Fine-tuning of the iteration."),
     Metric("star/wait_s", "s", "step", "Learner idle until the iteration's samples were there."),
+    Metric("pipeline/wall_s", "s", "run", "Wall time of a stage, at the stage's number, in the pipeline's own run."),
     Metric("system/cpu_percent", "percent", "reading", "CPU of the tracker's node, all cores together at 100."),
     Metric("system/memory_used_mib", "MiB", "reading", "Memory in use on that node, as the container sees it."),
     Metric("system/driver_rss_mib", "MiB", "reading", "Resident memory of the driver."),
