@@ -16,7 +16,8 @@ def sandbox_service_has_a_token(run: AnyRun) -> Iterator[str]:
     places = [name for name in ("token_file", "token_env") if getattr(section, name) is not None]
     if section.url is None:
         for name in places:
-            yield f"{key}.{name} = {getattr(section, name)}: there is no service to show it to; set {key}.url, or remove the key"
+            value = getattr(section, name)
+            yield f"{key}.{name} = {value}: there is no service to show it to; set {key}.url, or remove the key"
         return
     if not _URL.fullmatch(section.url):
         yield f"{key}.url = {section.url}: this is no address of a service; write one such as http://sandbox:8400"

@@ -6,6 +6,7 @@ import pytest
 
 from configs.load import ConfigError, load_run
 from configs.rules import RULES
+from tests.configs.sandbox_cases import BROKEN_SANDBOX
 from tests.configs.star_cases import BROKEN_STAR
 
 pytestmark = pytest.mark.unit
@@ -21,6 +22,7 @@ BROKEN = [
         "below rewards.actors 3",
         "leave it out",
     ),
+    *BROKEN_SANDBOX,
     *BROKEN_STAR,
     ("sampling_is_not_truncated", "demo", ["rollout.top_p=0.9"], "rollout.top_p = 0.9", "renormalise", "remove"),
     ("sampling_is_not_truncated", "demo", ["rollout.top_k=20"], "rollout.top_k = 20", "renormalise", "off is 0"),
@@ -308,46 +310,6 @@ BROKEN = [
         "rewards.node_labels = {my zone: a}",
         "no label name",
         "`ray start --labels`",
-    ),
-    (
-        "sandbox_service_has_a_token",
-        "code_cpu",
-        ["rewards.sandbox.url=http://sandbox:8400"],
-        "rewards.sandbox.url = http://sandbox:8400",
-        "asks for a token",
-        "token_file or",
-    ),
-    (
-        "sandbox_service_has_a_token",
-        "code_cpu",
-        ["rewards.sandbox.url=http://sandbox:8400", "rewards.sandbox.token_file=/t", "rewards.sandbox.token_env=T"],
-        "rewards.sandbox.url = http://sandbox:8400",
-        "token_file and token_env says",
-        "one of them",
-    ),
-    (
-        "sandbox_service_has_a_token",
-        "code_cpu",
-        ["rewards.sandbox.token_env=T"],
-        "rewards.sandbox.token_env = T",
-        "no service",
-        "set rewards.sandbox.url",
-    ),
-    (
-        "sandbox_service_has_a_token",
-        "code_cpu",
-        ["rewards.sandbox.url=ftp://sandbox:8400", "rewards.sandbox.token_env=T"],
-        "rewards.sandbox.url = ftp://sandbox:8400",
-        "no address",
-        "such as http",
-    ),
-    (
-        "sandbox_service_has_a_token",
-        "code_cpu",
-        ["rewards.sandbox.url=http://sandbox:8400", "rewards.sandbox.token_env=T", "rewards.sandbox.workers=2"],
-        "rewards.sandbox.workers = 2",
-        "has its own",
-        "--workers",
     ),
 ]
 
