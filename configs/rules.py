@@ -17,6 +17,7 @@ from configs.prompts import AdditionPrompts, CountdownPrompts, ProgramPrompts, R
 from configs.resource_rules import node_labels_are_selectors
 from configs.rewards import option_problems
 from configs.run import AnyRun, GrpoRun, SftRun, sources_of, stages_of
+from configs.sandbox_rules import sandbox_service_has_a_token
 from configs.star_rules import hints_can_be_given, star_evaluates_and_saves_by_iteration, tuning_is_shared_evenly
 
 Problems = Iterator[str]
@@ -264,6 +265,7 @@ RULES: tuple[Callable[[AnyRun], Problems], ...] = (
     zero_stage_fits,
     options_do_not_override_ours,
     node_labels_are_selectors,
+    sandbox_service_has_a_token,
     tuning_is_shared_evenly,
     star_evaluates_and_saves_by_iteration,
     hints_can_be_given,

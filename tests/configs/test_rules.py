@@ -6,6 +6,7 @@ import pytest
 
 from configs.load import ConfigError, load_run
 from configs.rules import RULES
+from tests.configs.sandbox_cases import BROKEN_SANDBOX
 from tests.configs.star_cases import BROKEN_STAR
 
 pytestmark = pytest.mark.unit
@@ -21,6 +22,7 @@ BROKEN = [
         "below rewards.actors 3",
         "leave it out",
     ),
+    *BROKEN_SANDBOX,
     *BROKEN_STAR,
     ("sampling_is_not_truncated", "demo", ["rollout.top_p=0.9"], "rollout.top_p = 0.9", "renormalise", "remove"),
     ("sampling_is_not_truncated", "demo", ["rollout.top_k=20"], "rollout.top_k = 20", "renormalise", "off is 0"),
