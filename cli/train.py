@@ -18,6 +18,7 @@ from configs.errors import ConfigError
 from configs.load import dump_run
 from configs.run import GrpoRun, SftRun, StarRun
 from data.store import RolloutStore
+from data.thinking import ThoughtTags
 from telemetry.report import write_report
 from telemetry.run_info import RunInfo
 from telemetry.versions import collect_versions
@@ -132,6 +133,7 @@ async def _grpo(
         checkpoint_folder=prepared.folder / "checkpoints",
         reference=session.reference,
         evaluation_prompts=prepared.evaluation_prompts,
+        thought_tags=ThoughtTags.of(prepared.tokenizer),
         tracker_run_id=recorder.run_id,
     )
     if prepared.resume_from is not None:
@@ -214,6 +216,7 @@ async def _evaluate(
         max_completion_tokens=run.rollout.max_completion_tokens,
         seed=run.seed,
         step=step,
+        thought_tags=ThoughtTags.of(prepared.tokenizer),
     )
     recorder.log_step(step, report.metrics())
     store = RolloutStore(prepared.folder / "rollouts")

@@ -11,11 +11,13 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from functools import partial
 
+from configs.judge import JudgeOptions
 from configs.rewards import RewardPart, Rewards, reward_options
 from data.records import Group, Verdict
 from rewards.code import CodeReward
 from rewards.countdown import countdown
 from rewards.format import think_answer_format
+from rewards.judge import JudgeReward
 from rewards.language import language_share
 from rewards.length import cosine_length, overlong_penalty
 from rewards.math import MathReward
@@ -55,6 +57,8 @@ class Rubric:
             self._math = MathReward(config.verifier_timeout_s, workers)
         self._sandbox, self._actors = config.sandbox, config.actors
         self._code: list[CodeReward] = []
+        self._judges: list[JudgeReward] = []
+        self._most_actors = max(config.actors, config.max_actors or 0)
         self._parts: list[_Part] = []
         for part in config.parts:
             name = part.plugin if part.type == "plugin" and part.plugin else part.type
@@ -65,15 +69,15 @@ class Rubric:
         """Start what the parts need. Raises rewards.sample.InfrastructureError."""
         if self._math is not None:
             await self._math.start()
-        for code in self._code:
-            await code.start()
+        for part in (*self._code, *self._judges):
+            await part.start()
 
     async def close(self) -> None:
         """End every process that `start` started."""
         if self._math is not None:
             await self._math.close()
-        for code in self._code:
-            await code.close()
+        for part in (*self._code, *self._judges):
+            await part.close()
 
     async def score_group(self, group: Group, max_completion_tokens: int) -> tuple[Verdict, ...]:
         """[G] verdicts in the order of the completions, scored side by side. The limit is in tokens."""
@@ -131,7 +135,12 @@ class Rubric:
                 raise ValueError("rewards.parts: type 'plugin' needs plugin: module:function")
             reward = load_plugin(part.plugin, part.options)
             return _Part(name, part.weight, part.gate, score_async=partial(asyncio.to_thread, reward))
-        options = reward_options(part).model_dump()
+        section = reward_options(part)
+        if isinstance(section, JudgeOptions):
+            judge = JudgeReward(section, share=1 / self._most_actors)
+            self._judges.append(judge)
+            return _Part(name, part.weight, part.gate, score_async=judge)
+        options = section.model_dump()
         if part.type == "math":
             return _Part(name, part.weight, part.gate, score_async=self._math)
         if part.type == "code":

@@ -200,6 +200,25 @@ BROKEN = [
         "put the part that decides correctness first",
     ),
     (
+        "reward_options_are_known",
+        "demo",
+        [
+            "rewards.timeout_s=300",
+            "rewards.parts.1={type: judge, options: {url: 'http://10.0.0.1/v1', model: m, rubric: good}}",
+        ],
+        "rewards.parts.1.options.url = 'http://10.0.0.1/v1'",
+        "plain http",
+        "use https",
+    ),
+    (
+        "reward_options_are_known",
+        "demo",
+        ["rewards.parts.1={type: judge, options: {url: 'https://a/v1', model: m, rubric: good}}"],
+        "rewards.parts.1.options.deadline_s = 120",
+        "given up after rewards.timeout_s = 30 s",
+        "raise rewards.timeout_s",
+    ),
+    (
         "gpu_counts_are_whole",
         "math_64gpu_zero3",
         ["rollout.gpus_per_worker=1"],
