@@ -4,6 +4,7 @@ A named Ray actor that the driver owns (it dies with the driver). The driver wai
 """
 
 import asyncio
+from pathlib import Path
 from typing import Any
 
 import ray
@@ -36,6 +37,7 @@ class Control:
             self._answer.set_result(text)
 
 
-def actor_name(run_name: str) -> str:
-    """Name of a run's control actor in the namespace `rayzero`."""
-    return f"control-{run_name}"
+def actor_name(run_folder: Path) -> str:
+    """Name of a run's control actor in the namespace `rayzero`; the folder above tells stages of pipelines apart."""
+    folder = run_folder.absolute()
+    return f"control-{folder.parent.name}/{folder.name}"

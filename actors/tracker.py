@@ -4,6 +4,7 @@
 the actor; a restarted actor goes on with the same MLflow run from what lies in the run folder.
 """
 
+import contextlib
 import logging
 import os
 import threading
@@ -18,6 +19,7 @@ from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from telemetry.mirror import MlflowMirror
+from telemetry.registry import PolicyVersion
 from telemetry.run_info import RunInfo, TerminalStatus
 from telemetry.spool import SpoolWriter
 from telemetry.system import SystemReader
@@ -60,6 +62,10 @@ class RunTracker:
     def log_artifact(self, path: Path) -> None:
         """A file or folder; above `tracking.artifact_limit_mib` only its path is logged."""
         self._mirror.add_artifact(path)
+
+    def register_policy(self, policy: PolicyVersion) -> None:
+        """A policy for MLflow's model registry."""
+        self._mirror.add_policy(policy)
 
     def finish(self, status: TerminalStatus, deadline_s: float) -> dict[str, int]:
         """Close the books; `sent` and `unsent` count lines of metrics, `artifacts_unsent` uploads."""
@@ -133,8 +139,15 @@ class TrackerClient:
         """A file or folder that every node can read."""
         self._calls.put((self._actor.log_artifact, (path.absolute(),)))
 
+    def register_policy(self, policy: PolicyVersion) -> None:
+        """A policy for MLflow's model registry, which every node can read."""
+        self._calls.put((self._actor.register_policy, (policy,)))
+
     def finish(self, status: TerminalStatus, deadline_s: float) -> dict[str, int] | None:
-        """What was sent and what was not; None when the tracker is gone or does not answer in time."""
+        """What was sent and what was not; None when the tracker is gone or does not answer in time. Ends its process.
+
+        Nothing may be called after it.
+        """
         try:
             sent: Future[None] = Future()
             self._calls.put((sent, ()))
@@ -144,10 +157,16 @@ class TrackerClient:
         except (RayError, TimeoutError) as error:
             _log.warning("The tracker did not finish: %s. metrics.jsonl has what it wrote.", error)
             return None
+        finally:
+            self._calls.put((None, ()))
+            with contextlib.suppress(RayError):
+                ray.kill(self._actor)
 
     def _send(self) -> None:
         while True:
             target, arguments = self._calls.get()
+            if target is None:
+                return
             if isinstance(target, Future):
                 target.set_result(None)  # everything before it was sent
                 continue

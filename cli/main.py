@@ -32,18 +32,39 @@ def train(
         bool, typer.Option(help="Print the resolved config and what follows from it; run nothing.")
     ] = False,
     check_paths: Annotated[bool, typer.Option(help="Dry run: look for the model and data files.")] = True,
-    resume: Annotated[bool, typer.Option(help="Go on from the newest complete checkpoint.")] = False,
+    resume: Annotated[
+        bool, typer.Option(help="Go on from the newest complete checkpoint, or stage of a pipeline.")
+    ] = False,
     overwrite: Annotated[bool, typer.Option(help="Delete the run of the same name first.")] = False,
+    start: Annotated[
+        str | None, typer.Option("--from", metavar="STAGE", help="Pipeline: run this stage and all after it again.")
+    ] = None,
+    only: Annotated[
+        str | None, typer.Option(metavar="STAGE", help="Pipeline: run this stage alone, again if it is done.")
+    ] = None,
 ) -> None:
-    """Train a policy as the config says."""
-    from configs.load import load_run
+    """Train a policy as the config says: one run, or the stages of a pipeline."""
+    from configs.pipeline_load import Pipeline, load_config
 
-    run = load_run(file, overrides or [], check_paths=check_paths or not dry_run)
+    run = load_config(file, overrides or [], check_paths=check_paths or not dry_run)
+    is_pipeline = isinstance(run, Pipeline)
+    if (start or only) and not is_pipeline:
+        raise ValueError(
+            f"{'--from' if start else '--only'} is for pipelines, and {file} is a single run; leave it out"
+        )
+    if is_pipeline and sum(map(bool, (start, only, resume, overwrite))) > 1:
+        raise ValueError("--resume, --overwrite, --from and --only exclude each other; give one of them")
     if dry_run:
-        from cli.dry_run import print_dry_run
+        from cli.dry_run import print_dry_run, print_pipeline_dry_run
 
-        print_dry_run(run)
+        print_pipeline_dry_run(run) if isinstance(run, Pipeline) else print_dry_run(run)
         return
+    if isinstance(run, Pipeline):
+        set_environment(loopback=not joins(run.run.cluster))
+        from cli.pipeline import run_pipeline
+        from trainers.pipeline import Selection
+
+        raise typer.Exit(run_pipeline(run, Selection(start, only), resume=resume, overwrite=overwrite))
     from cli.prepare import prepare
 
     prepared = prepare(run, resume=resume, overwrite=overwrite)

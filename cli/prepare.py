@@ -11,6 +11,7 @@ from typing import IO, Any
 from cli.cluster import joins, local_cpus, local_gpus
 from configs.errors import ConfigError
 from configs.load import dump_run
+from configs.pipeline import AnyConfig
 from configs.policy import FolderPolicy
 from configs.prompts import SftStage
 from configs.resource_rules import Node, check_resources
@@ -38,10 +39,36 @@ class Prepared:
     lock: IO[str]  # held while the run goes on
 
 
+@dataclass(frozen=True, slots=True)
+class RunData:
+    """What a run reads and generates."""
+
+    tokenizer: Any
+    prompts: PromptSource | None
+    evaluation_prompts: list[Prompt]
+    traces: list[TraceSource]
+
+
 def prepare(run: AnyRun, *, resume: bool, overwrite: bool) -> Prepared:
     """Check everything and make the run's folder. Raises ConfigError or data.errors' DataError, both ValueErrors."""
+    check_machine(run)
+    data = read_data(run)
+    folder = Path(run.runs_folder).absolute() / run.name
+    resume_from, lock = claim_folder(run, folder, resume=resume, overwrite=overwrite)
+    model = Path(run.policy.path).absolute() if isinstance(run.policy, FolderPolicy) else folder / "initial_policy"
+    return Prepared(
+        run, folder, model, data.tokenizer, data.prompts, data.evaluation_prompts, data.traces, resume_from, lock
+    )
+
+
+def check_machine(run: AnyRun) -> None:
+    """Raises ConfigError for a run that this machine cannot hold. A cluster that is joined is looked at later."""
     if not joins(run.cluster):
         check_resources(run, [Node(local_cpus(run.cluster), local_gpus())])
+
+
+def read_data(run: AnyRun) -> RunData:
+    """Tokenizer, prompts and traces. Raises ConfigError or DataError."""
     tokenizer = load_tokenizer(run)
     limit = run.policy.max_model_len
     rollout = run.rollout
@@ -64,10 +91,7 @@ def prepare(run: AnyRun, *, resume: bool, overwrite: bool) -> Prepared:
         TraceSource(stage.traces, tokenizer, run.seed + index, max_tokens=run.policy.max_model_len)
         for index, stage in enumerate(supervised_stages(run))
     ]
-    folder = Path(run.runs_folder).absolute() / run.name
-    resume_from, lock = claim_folder(run, folder, resume=resume, overwrite=overwrite)
-    model = Path(run.policy.path).absolute() if isinstance(run.policy, FolderPolicy) else folder / "initial_policy"
-    return Prepared(run, folder, model, tokenizer, prompts, evaluation_prompts, traces, resume_from, lock)
+    return RunData(tokenizer, prompts, evaluation_prompts, traces)
 
 
 def unclaim_folder(prepared: Prepared) -> None:
@@ -100,13 +124,30 @@ def load_tokenizer(run: AnyRun) -> Any:
 
 def claim_folder(run: AnyRun, folder: Path, *, resume: bool, overwrite: bool) -> tuple[Path | None, IO[str]]:
     """Make the folder this run's own: empty, or to be resumed. Two processes cannot hold one folder."""
+    occupied, lock = occupy_folder(run, folder, shared=resume or overwrite)
+    checkpoint = newest_complete(folder / "checkpoints", check_hashes=True) if resume else None
+    if resume and occupied and checkpoint is None and not overwrite:
+        problem = f"--resume: {folder} holds no complete checkpoint. Begin again with --overwrite"
+        raise ConfigError(run.name, [problem])
+    if checkpoint is None:
+        empty_folder(folder)
+    (folder / "config.yaml").write_text(dump_run(run), encoding="utf-8")
+    (folder / "versions.json").write_text(json.dumps(collect_versions(), indent=2) + "\n", encoding="utf-8")
+    return checkpoint, lock
+
+
+def occupy_folder(run: AnyConfig, folder: Path, *, shared: bool) -> tuple[bool, IO[str]]:
+    """Lock the folder for this process; returns whether a run was in it, which only `shared` allows, and the lock.
+
+    Raises ConfigError.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         problem = f"runs_folder = {run.runs_folder}: {folder} cannot be made ({error.strerror}). Choose another folder"
         raise ConfigError(run.name, [problem]) from error
     occupied = any(path.name != ".lock" for path in folder.iterdir())
-    if occupied and not (resume or overwrite):
+    if occupied and not shared:
         problem = (
             f"name: the folder {folder} holds another run. Choose another `name`, go on with that run (--resume), or "
             "delete it first (--overwrite)"
@@ -121,15 +162,12 @@ def claim_folder(run: AnyRun, folder: Path, *, resume: bool, overwrite: bool) ->
         lock.close()
         problem = f"name: another process is running in {folder}. Choose another `name`, or stop that process"
         raise ConfigError(run.name, [problem]) from None
-    checkpoint = newest_complete(folder / "checkpoints", check_hashes=True) if resume else None
-    if resume and occupied and checkpoint is None and not overwrite:
-        problem = f"--resume: {folder} holds no complete checkpoint. Begin again with --overwrite"
-        raise ConfigError(run.name, [problem])
-    if checkpoint is None:
-        for path in folder.iterdir():
-            if path.name == ".lock":
-                continue
-            shutil.rmtree(path) if path.is_dir() else path.unlink()
-    (folder / "config.yaml").write_text(dump_run(run), encoding="utf-8")
-    (folder / "versions.json").write_text(json.dumps(collect_versions(), indent=2) + "\n", encoding="utf-8")
-    return checkpoint, lock
+    return occupied, lock
+
+
+def empty_folder(folder: Path) -> None:
+    """Delete what a run left, but for the lock; last of all its config, by which the folder is known as a run's."""
+    for path in sorted(folder.iterdir(), key=lambda path: path.name == "config.yaml"):
+        if path.name == ".lock":
+            continue
+        shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()

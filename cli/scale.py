@@ -17,7 +17,7 @@ def scale(folder: Path, address: str, rollouts: int) -> str:
     from actors.control import actor_name
 
     try:
-        control = ray.get_actor(actor_name(folder.name), namespace="rayzero")
+        control = ray.get_actor(actor_name(folder), namespace="rayzero")
     except ValueError as error:
         raise ValueError(f"the run {folder.name} does not answer at {address}: it has ended, or is starting") from error
     return str(ray.get(control.ask.remote({"command": "scale", "rollouts": rollouts}), timeout=ANSWER_TIMEOUT_S))

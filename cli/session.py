@@ -135,9 +135,9 @@ def _probe_prompt(prepared: Prepared) -> Int32Array:
 
 
 @contextlib.asynccontextmanager
-async def listening(run_name: str, answer: Callable[[dict[str, object]], str]) -> AsyncIterator[None]:
+async def listening(run_folder: Path, answer: Callable[[dict[str, object]], str]) -> AsyncIterator[None]:
     """Take commands from other terminals while the block runs."""
-    control = Control.options(name=actor_name(run_name)).remote()  # type: ignore[attr-defined]
+    control = Control.options(name=actor_name(run_folder)).remote()  # type: ignore[attr-defined]
 
     async def listen() -> None:
         while True:

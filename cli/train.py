@@ -5,6 +5,7 @@ import json
 import signal
 import time
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import yaml
@@ -56,8 +57,8 @@ class StopRequest:
 
 
 def train(prepared: Prepared) -> int:
-    """Run it. Returns the exit code: 0 finished, 130 stopped by a signal; raises what made it fail."""
-    start = time.monotonic()
+    """Run it, on a Ray of its own or a cluster. Returns the exit code: 0 finished, 130 stopped by a signal; raises what
+    made it fail."""
     run = prepared.run
     address = start_ray(run.cluster)
     if joins(run.cluster):
@@ -66,13 +67,26 @@ def train(prepared: Prepared) -> int:
         except ConfigError:
             unclaim_folder(prepared)
             raise
+    summary = train_on_ray(prepared, address)
+    return 0 if summary["status"] == "finished" else STOPPED_BY_SIGNAL
+
+
+def train_on_ray(prepared: Prepared, address: str, *, pipeline_folder: Path | None = None) -> dict[str, Any]:
+    """Run it on the Ray that is up at `address`; what it started has ended when this returns. Raises what made it fail.
+
+    `pipeline_folder`: absolute, of the pipeline that the run is a stage of. Returns the summary; its `status` is
+    "finished", "stopped" by a signal, or "cancelled" by a second one.
+    """
+    start = time.monotonic()
+    run = prepared.run
     (prepared.folder / ADDRESS_FILE).write_text(address)
     info = RunInfo(
-        name=run.name,
+        name=f"{pipeline_folder.name}/{run.name}" if pipeline_folder else run.name,
         run_folder=prepared.folder,
         tracking=run.tracking,
         config=yaml.safe_load(dump_run(run)),
         versions=collect_versions(),
+        parent_folder=pipeline_folder,
     )
     recorder = Recorder(info, total_steps=run.steps if isinstance(run, GrpoRun) else 0)
     status = "FAILED"
@@ -81,18 +95,18 @@ def train(prepared: Prepared) -> int:
         status = "FINISHED" if summary["status"] == "finished" else "KILLED"
     except (KeyboardInterrupt, asyncio.CancelledError):
         status = "KILLED"
-        return STOPPED_BY_SIGNAL
+        return {"status": "cancelled"}
     finally:
         recorder.finish(status)
         (prepared.folder / ADDRESS_FILE).unlink(missing_ok=True)
     recorder.show_summary(summary)
-    return 0 if status == "FINISHED" else STOPPED_BY_SIGNAL
+    return summary
 
 
 async def _train(prepared: Prepared, recorder: Recorder, start: float) -> dict[str, Any]:
     stop = StopRequest(recorder)
     recorder.stage("starting the engines")
-    async with open_session(prepared) as session, listening(prepared.run.name, lambda c: _obey(c, session)):
+    async with open_session(prepared) as session, listening(prepared.folder, lambda c: _obey(c, session)):
         if isinstance(prepared.run, GrpoRun):
             summary = await _grpo(prepared, prepared.run, session, recorder, stop, start)
         elif isinstance(prepared.run, StarRun):

@@ -16,12 +16,13 @@ from pydantic_core import ErrorDetails
 
 from configs.errors import ConfigError
 from configs.paths import find_path_problems
+from configs.pipeline import AnyConfig, PipelineRun, config_adapter
 from configs.rules import find_problems
-from configs.run import AnyRun, GrpoRun, SftRun, StarRun, run_adapter
+from configs.run import AnyRun, GrpoRun, SftRun, StarRun
 from configs.schema import Slot, describe, keys_below, resolve, tags
 from configs.yaml_text import parse_yaml
 
-RUNS = {"grpo": GrpoRun, "sft": SftRun, "star": StarRun}
+RUNS = {"grpo": GrpoRun, "sft": SftRun, "star": StarRun, "pipeline": PipelineRun}
 KINDS = {bool: "true/false", int: "a whole number", float: "a number", str: "text", list: "a list", dict: "a mapping"}
 
 
@@ -31,6 +32,14 @@ def load_run(path: str | Path, overrides: Sequence[str] = (), *, check_paths: bo
     `check_paths=False` accepts model folders and data files that do not exist on this machine. Relative paths are
     relative to the working directory. Raises ConfigError.
     """
+    tree = read_tree(path)
+    for override in overrides:
+        apply_override(tree, override)
+    return parse_run(tree, source=str(path), check_paths=check_paths)
+
+
+def read_tree(path: str | Path) -> dict[str, Any]:
+    """The plain values of a YAML file. Raises ConfigError."""
     path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
@@ -40,26 +49,31 @@ def load_run(path: str | Path, overrides: Sequence[str] = (), *, check_paths: bo
     raw = parse_yaml(text, str(path))
     if not isinstance(raw, dict):
         raise ConfigError(str(path), [f"expected a mapping of keys to values, found {_kind(raw)}"])
-    tree = cast(dict[str, Any], raw)
-    for override in overrides:
-        _apply(tree, override)
-    return parse_run(tree, source=str(path), check_paths=check_paths)
+    return cast(dict[str, Any], raw)
 
 
 def parse_run(tree: dict[str, Any], *, source: str = "config", check_paths: bool = True) -> AnyRun:
     """Validate a tree of plain values: types first, then the rules across fields. Raises ConfigError."""
-    try:
-        run = run_adapter.validate_json(json.dumps(tree, default=str), strict=True)
-    except ValidationError as error:
-        problems = [_explain(details) for details in error.errors(include_url=False) if not _is_echo(details)]
-        raise ConfigError(source, problems) from None
+    run = parse_types(tree, source=source)
+    if isinstance(run, PipelineRun):
+        problem = "method = pipeline: a single run is needed here; give the config of a stage, which lies in its folder"
+        raise ConfigError(source, [problem])
     problems = find_problems(run) + (find_path_problems(run) if check_paths else [])
     if problems:
         raise ConfigError(source, problems)
     return run
 
 
-def dump_run(run: AnyRun) -> str:
+def parse_types(tree: dict[str, Any], *, source: str) -> AnyConfig:
+    """Validate keys and types alone. Raises ConfigError."""
+    try:
+        return config_adapter.validate_json(json.dumps(tree, default=str), strict=True)
+    except ValidationError as error:
+        problems = [_explain(details) for details in error.errors(include_url=False) if not _is_echo(details)]
+        raise ConfigError(source, problems) from None
+
+
+def dump_run(run: AnyConfig) -> str:
     """The resolved config as YAML, every default written out; `load_run` reads it back to an equal run."""
     return yaml.safe_dump(run.model_dump(mode="json"), sort_keys=False, allow_unicode=True, width=120)
 
@@ -67,14 +81,18 @@ def dump_run(run: AnyRun) -> str:
 # ------------------------------------------------------------------------------------------------------- overrides
 
 
-def _apply(tree: dict[str, Any], override: str) -> None:
-    """Set one key in place, making the sections on the way to it."""
+def apply_override(tree: dict[str, Any], override: str) -> None:
+    """Set one key in place, given as `key.sub=value`. Raises ConfigError."""
     source = f"override `{override}`"
     key, equals, text = override.partition("=")
-    parts = key.strip().split(".")
-    if not equals or not all(parts):
+    if not equals or not all(key.strip().split(".")):
         raise ConfigError(source, ["expected `key.sub=value`, such as `rollout.group_size=16`"])
-    value = parse_yaml(text, source)
+    set_key(tree, key.strip(), parse_yaml(text, source), source=source)
+
+
+def set_key(tree: dict[str, Any], key: str, value: Any, *, source: str) -> None:
+    """Set one dotted key in place, making the sections on the way to it. Raises ConfigError."""
+    parts = key.split(".")
     node: Any = tree
     for depth, part in enumerate(parts[:-1]):
         if isinstance(node, list):

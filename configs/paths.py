@@ -1,7 +1,7 @@
 """Do the folders and files that a config names exist, whole? Names and small JSON files are read, never weights."""
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +12,14 @@ from configs.run import AnyRun, sources_of
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 
-def find_path_problems(run: AnyRun) -> list[str]:
-    """One line for each missing or unfit file. Relative paths are relative to the working directory."""
-    return [*(_policy(run, run.policy) if isinstance(run.policy, FolderPolicy) else ()), *_data_files(run)]
+def find_path_problems(run: AnyRun, *, promised: Set[str] = frozenset()) -> list[str]:
+    """One line for each missing or unfit file. Relative paths are relative to the working directory.
+
+    `promised`: paths that are not looked at, because an earlier stage of a pipeline will make them.
+    """
+    policy = run.policy
+    problems = _policy(run, policy) if isinstance(policy, FolderPolicy) and policy.path not in promised else ()
+    return [*problems, *_data_files(run, promised)]
 
 
 def _policy(run: AnyRun, policy: FolderPolicy) -> Iterator[str]:
@@ -61,7 +66,9 @@ def _weights(folder: Path) -> Iterator[str]:
         yield f"{len(missing)} of {len(shards)} weight files of {index.name} are missing, such as {missing[0]}"
 
 
-def _data_files(run: AnyRun) -> Iterator[str]:
+def _data_files(run: AnyRun, promised: Set[str]) -> Iterator[str]:
     for place, source in sources_of(run):
-        if isinstance(source, RowPrompts | RowTraces) and not Path(source.path).is_file():
+        if not isinstance(source, RowPrompts | RowTraces) or source.path in promised:
+            continue
+        if not Path(source.path).is_file():
             yield f"{place}.path = {source.path}: no such file (looked in {Path.cwd()}); give a local file of rows"

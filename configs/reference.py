@@ -11,6 +11,8 @@ from typing import Any, get_args
 
 from pydantic import BaseModel
 
+from configs.pipeline import PipelineRun
+from configs.pipeline_rules import PIPELINE_RULES
 from configs.rules import RULES
 from configs.run import GrpoRun, SftRun, StarRun
 from configs.schema import describe, field_slots, tag_of
@@ -23,9 +25,9 @@ INTRO = """# Config reference
 Generated from the schema by `python -m configs.reference`; edit the docstrings in `configs/` instead.
 
 A config is one YAML file. `method` picks the kind of run, [`grpo`](#grporun), [`sft`](#sftrun) or
-[`star`](#starrun); a section that comes in several kinds is told apart by its `type`. Keys without a default must be
-given. Any key can be set on the command line after the file, the value in YAML: `rollout.group_size=16`,
-`cold_start.0.steps=5`, `"optimizer={type: adamw, learning_rate: 1e-6}"`.
+[`star`](#starrun), or a [`pipeline`](#pipelinerun) of several. A section that comes in several kinds is told apart by
+its `type`. Keys without a default must be given. Any key can be set on the command line after the file, the value in
+YAML: `rollout.group_size=16`, `cold_start.0.steps=5`, `"optimizer={type: adamw, learning_rate: 1e-6}"`.
 Relative paths are relative to the working directory. Unknown keys, wrong types and broken rules are all listed in one
 error; `--dry-run` prints the resolved config and what follows from it without starting anything.
 """
@@ -34,11 +36,11 @@ error; `--dry-run` prints the resolved config and what follows from it without s
 def render() -> str:
     """The page, as Markdown."""
     sections: dict[str, type[Section]] = {}
-    for run in (GrpoRun, SftRun, StarRun):
+    for run in (GrpoRun, SftRun, StarRun, PipelineRun):
         for section in _sections(run):
             sections.setdefault(section.__name__, section)
     tables = [line for section in sections.values() for line in _table(section)]
-    rules = [f"- {_one_line(inspect.getdoc(rule))}" for rule in RULES]
+    rules = [f"- {_one_line(inspect.getdoc(rule))}" for rule in (*RULES, *PIPELINE_RULES)]
     head = [
         "## Rules across fields",
         "",

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, TypeAdapter
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from configs.algorithm import Algorithm
 from configs.engines import Cluster, Learner, Reference, Rollout, WeightTransfer
@@ -145,8 +145,6 @@ class StarRun(CommonRun):
 
 
 AnyRun = GrpoRun | SftRun | StarRun
-Run = Annotated[AnyRun, Field(discriminator="method")]
-run_adapter: TypeAdapter[AnyRun] = TypeAdapter(Run)
 
 
 def stages_of(run: AnyRun) -> list[tuple[str, SftStage]]:

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
-from configs.run import Run
+from configs.pipeline import Config
 from configs.strict import Section
 
 PLAIN = {bool: "true or false", int: "whole number", float: "number", str: "text"}
@@ -80,7 +80,7 @@ def resolve(location: Sequence[str | int]) -> tuple[list[str | int], Slot | None
     The slot is None past the schema's edge: an unknown key, or inside a free mapping.
     """
     path: list[str | int] = []
-    slot: Slot | None = slot_of(Run)
+    slot: Slot | None = slot_of(Config)
     for part in location:
         if slot and part in tags(slot):
             chosen = next(s for s in slot.sections if (tag_of(s) or ("", ""))[1] == part)

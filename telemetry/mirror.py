@@ -17,6 +17,7 @@ from typing import Any
 
 from telemetry.mlflow_client import MAX_METRICS_PER_BATCH, MlflowRun
 from telemetry.parameters import redact_secrets
+from telemetry.registry import PolicyVersion
 from telemetry.run_info import RunInfo, TerminalStatus, TrackerState
 from telemetry.samples import SampleTable
 from telemetry.spool import SpoolLine, count_lines, read_lines
@@ -66,6 +67,11 @@ class MlflowMirror:
     def add_artifact(self, path: Path) -> None:
         """A file or folder to upload."""
         self._uploads.append(lambda run: run.send_artifact(path))
+        self.wake()
+
+    def add_policy(self, policy: PolicyVersion) -> None:
+        """A policy for the model registry."""
+        self._uploads.append(lambda run: run.register(policy))
         self.wake()
 
     def wait_run_id(self, deadline_s: float) -> str | None:
@@ -201,7 +207,7 @@ class MlflowMirror:
             self._upload_tries += 1
             if self._upload_tries < _UPLOAD_TRIES:
                 raise
-            _log.warning("An artifact is given up after %d tries: %s", self._upload_tries, error)
+            _log.warning("An artifact or model is given up after %d tries: %s", self._upload_tries, error)
         self._upload_tries = 0
         self._uploads.popleft()
 

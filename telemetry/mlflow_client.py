@@ -14,6 +14,7 @@ import yaml
 
 from telemetry.metrics import legal_name
 from telemetry.parameters import flatten_config, redact_secrets
+from telemetry.registry import PolicyVersion, register_policy
 from telemetry.run_info import RunInfo, TerminalStatus
 from telemetry.spool import SpoolLine
 
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 ATTEMPT_TAG = "rayzero.attempt"
+PARENT_RUN_TAG = "mlflow.parentRunId"  # by which MLflow's page nests runs
 TABLES_TAG = "mlflow.loggedArtifacts"  # what MLflow's page looks up to find tables
 MAX_METRICS_PER_BATCH = 1000  # of MLflow
 _MAX_PARAMS_PER_BATCH = 100  # of MLflow
@@ -103,8 +105,15 @@ class MlflowRun:
         else:
             self._client.log_artifact(self.run_id, str(path))
 
+    def register(self, policy: PolicyVersion) -> None:
+        """Put a policy into the model registry, which is the tracking server's own."""
+        is_server = self._info.mlflow_uri.startswith(("http://", "https://"))
+        register_policy(self._client, policy, is_server=is_server)
+
     def terminate(self, status: TerminalStatus) -> None:
-        """Set the status that the run ended with."""
+        """Set the status that the run ended with, and the parent, which may have had no id when this run began."""
+        if (parent := self._info.parent_run_id) is not None:
+            self._client.set_tag(self.run_id, PARENT_RUN_TAG, parent)
         self._client.set_terminated(self.run_id, status)
 
     def _find(self, run_id: str) -> "Run | None":
@@ -140,6 +149,8 @@ class MlflowRun:
     def _tags(self) -> dict[str, str]:
         versions = self._info.versions
         tags = {ATTEMPT_TAG: str(self.attempt), "rayzero.run_folder": str(self._info.run_folder)}
+        if (parent := self._info.parent_run_id) is not None:
+            tags[PARENT_RUN_TAG] = parent
         tags |= {f"version.{name}": str(value) for name, value in versions.get("packages", {}).items()}
         tags |= {name: str(versions[name]) for name in ("python", "platform") if name in versions}
         git: dict[str, Any] | None = versions.get("git")

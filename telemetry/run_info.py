@@ -24,13 +24,14 @@ class RunInfo:
     config: Mapping[str, Any]  # resolved, as plain values; secrets are taken out before anything leaves the machine
     versions: Mapping[str, Any]  # of collect_versions()
     run_id: str | None = None  # MLflow's; None: that of tracking.json, or a new run
+    parent_folder: Path | None = None  # absolute; of the pipeline that this run is a stage of; None: of none
     launch_id: str = field(default_factory=lambda: uuid.uuid4().hex)  # tells a new attempt from a restarted tracker
     driver_pid: int = field(default_factory=os.getpid)
 
     @property
     def mlflow_uri(self) -> str:
         """The configured tracking server, or SQLite in the folder of all runs."""
-        return self.tracking.mlflow_uri or f"sqlite:///{self.run_folder.parent / 'mlflow.db'}"
+        return self.tracking.mlflow_uri or f"sqlite:///{self._store / 'mlflow.db'}"
 
     @property
     def shown_uri(self) -> str:
@@ -40,7 +41,18 @@ class RunInfo:
     @property
     def artifact_location(self) -> str | None:
         """Where a new experiment keeps artifacts; None leaves it to the server."""
-        return None if self.tracking.mlflow_uri else (self.run_folder.parent / "mlartifacts").as_uri()
+        return None if self.tracking.mlflow_uri else (self._store / "mlartifacts").as_uri()
+
+    @property
+    def parent_run_id(self) -> str | None:
+        """MLflow's id of the pipeline's run; None while it has none."""
+        parent = TrackerState.load(self.parent_folder) if self.parent_folder is not None else None
+        return None if parent is None else parent.run_id
+
+    @property
+    def _store(self) -> Path:
+        """The folder of all runs."""
+        return (self.parent_folder or self.run_folder).parent
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from collections.abc import Sequence as Seq
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Protocol
 
@@ -166,3 +167,26 @@ class Tracker(Protocol):
     def log_step(self, step: int, metrics: Mapping[str, float]) -> None: ...
 
     def log_samples(self, step: int, rows: Seq[Mapping[str, Any]]) -> None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class StageOutcome:
+    """How the run of a pipeline's stage ended."""
+
+    status: Literal["finished", "stopped"]
+    figures: Mapping[str, Any]  # the run's summary
+
+
+class StageRunner(Protocol):
+    """Runs the stages of a pipeline, which are whole runs. Raises what a run raises."""
+
+    def claim(self, name: str, *, resume: bool) -> bool:
+        """Make the stage's folder ready: empty, or when `resume` as its newest checkpoint needs it, if it has one.
+
+        Returns whether it goes on from a checkpoint.
+        """
+        ...
+
+    def run(self, name: str) -> StageOutcome:
+        """Run the stage whose folder was claimed last, to its end or until a signal stops it."""
+        ...

@@ -123,7 +123,7 @@ def test_keys_of_the_other_method_are_named_as_such():
             'prompts.type = "additon": expected one of `addition`, `countdown`, `programs`, `rows`; did you mean',
         ),
         ("optimizer={learning_rate: 1}", "optimizer.type: missing; expected one of `adamw`, `muon`"),
-        ("method=gpro", 'method = "gpro": expected one of `grpo`, `sft`, `star`; did you mean `grpo`?'),
+        ("method=gpro", 'method = "gpro": expected one of `grpo`, `sft`, `star`, `pipeline`; did you mean `grpo`?'),
         (
             "policy.dtype=float23",
             'policy.dtype = "float23": expected one of `float32`, `bfloat16`; did you mean `float32`?',
