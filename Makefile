@@ -53,8 +53,7 @@ install-cpu:
 			"PIP_EXTRA_INDEX_URL (docs/install.md)." >&2; exit 1; }
 	@$(BIN)/pip install -qq --no-deps --no-build-isolation -e .
 	@echo "compiling DeepSpeed's shared-memory collectives (about a minute the first time)"
-	@DS_ACCELERATOR=cpu $(BIN)/python -c \
-		"from deepspeed.ops.op_builder.cpu import ShareMemCommBuilder as B; B().load(verbose=False)" >/dev/null || { \
+	@DS_ACCELERATOR=cpu $(BIN)/python -m actors.shared_memory_op >/dev/null || { \
 		echo "DeepSpeed's op does not compile: it needs g++ and Python's headers (docs/install.md)." >&2; exit 1; }
 
 install-gpu:

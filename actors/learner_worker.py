@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from actors.fleet_client import FleetClient, TransferPlan
 from actors.log_file import write_log_file
 from actors.policy_module import PolicyModule, load_policy, to_device
+from actors.shared_memory_op import load_shared_memory_op
 from algorithms.losses import cross_entropy_loss, policy_loss, reduce_metrics
 from configs.algorithm import Algorithm
 from configs.engines import Learner
@@ -85,6 +86,8 @@ class LearnerWorker:
             "MASTER_PORT": str(port),
         }
         self._device = torch.device("cuda", 0) if self._learner.gpus_per_rank else torch.device("cpu")
+        if self._device.type == "cpu":
+            load_shared_memory_op()
         deepspeed.init_distributed(
             dist_backend="nccl" if self._device.type == "cuda" else "gloo",
             auto_mpi_discovery=False,

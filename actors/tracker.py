@@ -15,7 +15,7 @@ from queue import SimpleQueue
 from typing import Any
 
 import ray
-from ray.exceptions import RayError
+from ray.exceptions import GetTimeoutError, RayError
 from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 from telemetry.mirror import MlflowMirror
@@ -117,12 +117,15 @@ class TrackerClient:
         threading.Thread(target=self._send, name="tracker-client", daemon=True).start()
 
     def start(self, deadline_s: float) -> str | None:
-        """Wait for the MLflow run id; None when the server gives none in time (tracking goes on, ask again later).
+        """Wait for the MLflow run id; None when there is none in time: ask again, what is logged meanwhile is kept.
 
         Raises RayError when the tracker itself cannot start.
         """
         waiting = self._actor.start.options(concurrency_group="wait")  # metrics are written meanwhile
-        return ray.get(waiting.remote(deadline_s), timeout=deadline_s + _REPLY_MARGIN_S)
+        try:
+            return ray.get(waiting.remote(deadline_s), timeout=deadline_s + _REPLY_MARGIN_S)
+        except GetTimeoutError:  # a busy machine: the process is not up yet
+            return None
 
     def log_step(self, step: int, metrics: Mapping[str, float]) -> None:
         """Metrics of a step."""

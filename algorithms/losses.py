@@ -132,10 +132,13 @@ def reduce_metrics(sums: Mapping[str, float]) -> dict[str, float]:
     Shares and means are over the trained tokens and are left out when there are none. `train/mismatch_kl` is
     KL(behaviour || learner) in nats per token, `train/ess` the effective sample size (sum w)^2 / (n sum w^2) of the
     untruncated importance weights w, `train/clip_share` the tokens whose gradient was changed by the loss's clip or
-    by the cap of the importance weight.
+    by the cap of the importance weight. `train/accuracy`, of score models alone, is the share of predictions that
+    are on the right side.
     """
     metrics = {"train/loss": sums["loss"], "train/tokens": sums["tokens"]}
     tokens = sums["tokens"]
+    if sums.get("judged"):
+        metrics["train/accuracy"] = sums["right"] / sums["judged"]
     if not tokens or "importance" not in sums:
         return metrics
     metrics["train/mismatch_kl"] = sums["mismatch_kl"] / tokens

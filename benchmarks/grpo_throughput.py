@@ -49,6 +49,7 @@ def grpo_run(policy: Path, steps: int) -> dict[str, Any]:
         "cold_start": [],
         "evaluation": None,
         "steps": steps,
+        "schedule": {"type": "constant"},  # as TRL's: another rate would bring other lengths
     }
 
 

@@ -13,6 +13,7 @@ from configs.errors import ConfigError
 from configs.run import AnyRun
 from data.prompt_source import PromptSource
 from data.store import RolloutStore
+from data.thinking import ThoughtTags
 from trainers.checkpoints import newest_complete
 from trainers.evaluation import EvalReport, evaluate
 
@@ -35,7 +36,7 @@ def evaluate_folder(run: AnyRun, policy: Path, out: Path | None) -> dict[str, An
     with tempfile.TemporaryDirectory() as scratch:
         folder = out or Path(scratch)
         folder.mkdir(parents=True, exist_ok=True)
-        report = asyncio.run(_evaluate(run, policy, folder, prompts))
+        report = asyncio.run(_evaluate(run, policy, folder, prompts, ThoughtTags.of(tokenizer)))
         figures = {"policy": str(policy), **report.metrics()}
         (folder / "evaluation.json").write_text(json.dumps(figures, indent=2) + "\n", encoding="utf-8")
     return figures
@@ -58,7 +59,9 @@ def find_policy(folder: Path) -> Path:
     raise ConfigError("eval", [problem])
 
 
-async def _evaluate(run: AnyRun, policy: Path, folder: Path, prompts: list[Any]) -> EvalReport:
+async def _evaluate(
+    run: AnyRun, policy: Path, folder: Path, prompts: list[Any], thought_tags: ThoughtTags
+) -> EvalReport:
     assert run.evaluation is not None
     assert run.rollout is not None
     assert run.rewards is not None
@@ -83,6 +86,7 @@ async def _evaluate(run: AnyRun, policy: Path, folder: Path, prompts: list[Any])
             max_completion_tokens=run.rollout.max_completion_tokens,
             seed=run.seed,
             step=0,
+            thought_tags=thought_tags,
         )
     finally:
         await asyncio.gather(fleet.close(), rewards.close())

@@ -9,11 +9,13 @@ import typer
 
 from cli.cluster import joins, read_ray_address, set_environment
 from cli.reward_check import app as reward_app
+from cli.sandbox import app as sandbox_app
 from cli.score import score
 
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help=__doc__)
 app.command("score")(score)
 app.add_typer(reward_app, name="reward")
+app.add_typer(sandbox_app, name="sandbox")
 
 ConfigFile = Annotated[Path, typer.Argument(metavar="FILE", help="A YAML config, see docs/config.md.")]
 Overrides = Annotated[

@@ -42,12 +42,14 @@ class Recorder:
         self.gauges: Callable[[], Mapping[str, float]] = dict[str, float]
         self.run_id: str | None = None  # MLflow's; None while the server has given none
         self._info = info
+        self._finished = threading.Event()
         self.total_steps = total_steps
         threading.Thread(target=self._wait_for_run_id, name="mlflow-run-id", daemon=True).start()
 
     def _wait_for_run_id(self) -> None:
         try:
-            self.run_id = self.tracker.start(MLFLOW_DEADLINE_S)
+            while self.run_id is None and not self._finished.is_set():
+                self.run_id = self.tracker.start(MLFLOW_DEADLINE_S)
         except RayError as error:
             log.warning("the tracker did not start, so this run has no MLflow run and no metrics.jsonl: %s", error)
 
@@ -74,6 +76,7 @@ class Recorder:
 
     def finish(self, status: TerminalStatus) -> None:
         """Artifacts and the true status, then the tracker ends."""
+        self._finished.set()
         folder = self._info.run_folder
         for name in ("summary.json", "versions.json", "report.html"):
             if (folder / name).exists():

@@ -7,6 +7,7 @@ from cli.recorder import Recorder
 from cli.session import Session
 from configs.run import StarRun
 from data.store import RolloutStore
+from data.thinking import ThoughtTags
 from trainers.star import StarLoop
 
 BASE_FOLDER = "base_policy"
@@ -35,6 +36,7 @@ def build_star_loop(prepared: Prepared, run: StarRun, session: Session, recorder
         folder=prepared.folder,
         base=base_folder(prepared, run),
         evaluation_prompts=prepared.evaluation_prompts,
+        thought_tags=ThoughtTags.of(prepared.tokenizer),
         announce=announce,
     )
 

@@ -19,6 +19,7 @@ from configs.errors import ConfigError
 from configs.load import dump_run
 from configs.run import GrpoRun, SftRun, StarRun
 from data.store import RolloutStore
+from data.thinking import ThoughtTags
 from telemetry.report import write_report
 from telemetry.run_info import RunInfo
 from telemetry.versions import collect_versions
@@ -146,6 +147,7 @@ async def _grpo(
         checkpoint_folder=prepared.folder / "checkpoints",
         reference=session.reference,
         evaluation_prompts=prepared.evaluation_prompts,
+        thought_tags=ThoughtTags.of(prepared.tokenizer),
         tracker_run_id=recorder.run_id,
     )
     if prepared.resume_from is not None:
@@ -228,6 +230,7 @@ async def _evaluate(
         max_completion_tokens=run.rollout.max_completion_tokens,
         seed=run.seed,
         step=step,
+        thought_tags=ThoughtTags.of(prepared.tokenizer),
     )
     recorder.log_step(step, report.metrics())
     store = RolloutStore(prepared.folder / "rollouts")

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
 
+from configs.judge import JudgeOptions
 from configs.sandbox import Sandbox
 from configs.strict import Section
 
@@ -70,6 +71,7 @@ OPTIONS: dict[str, type[Section]] = {
     "language": LanguageOptions,
     "cosine_length": CosineLengthOptions,
     "repetition": RepetitionOptions,
+    "judge": JudgeOptions,
 }
 
 
@@ -77,7 +79,16 @@ class RewardPart(Section):
     """One reward in the weighted sum."""
 
     type: Literal[
-        "exact_number", "countdown", "math", "code", "format", "language", "cosine_length", "repetition", "plugin"
+        "exact_number",
+        "countdown",
+        "math",
+        "code",
+        "format",
+        "language",
+        "cosine_length",
+        "repetition",
+        "judge",
+        "plugin",
     ]
     """Which reward scores the completion, each in [0, 1]."""
     weight: float = 1.0

@@ -12,11 +12,13 @@ from configs.engine_rules import (
     transfer_backend_fits_the_gpus,
     zero_stage_fits,
 )
+from configs.judge import JudgeOptions
 from configs.policy import ScratchPolicy
 from configs.prompts import AdditionPrompts, CountdownPrompts, ProgramPrompts, RowPrompts, RowTraces
 from configs.resource_rules import node_labels_are_selectors
-from configs.rewards import option_problems
+from configs.rewards import RewardPart, Rewards, option_problems
 from configs.run import AnyRun, GrpoRun, SftRun, sources_of, stages_of
+from configs.sandbox_rules import sandbox_service_has_a_token
 from configs.star_rules import hints_can_be_given, star_evaluates_and_saves_by_iteration, tuning_is_shared_evenly
 
 Problems = Iterator[str]
@@ -225,10 +227,21 @@ def reward_options_are_known(run: AnyRun) -> Problems:
     for index, part in enumerate(run.rewards.parts if run.rewards else ()):
         for problem in option_problems(part):
             yield f"rewards.parts.{index}.options.{problem}"
+        if part.type == "judge" and run.rewards:
+            yield from _judge_has_time(index, part, run.rewards)
     if run.rewards and run.rewards.parts[0].type == "cosine_length":
         yield (
             "rewards.parts.0.type = cosine_length: it scores by whether the first part is correct; "
             "put the part that decides correctness first, with weight 0 if it should not add to the sum"
+        )
+
+
+def _judge_has_time(index: int, part: RewardPart, rewards: Rewards) -> Problems:
+    deadline_s = part.options.get("deadline_s", JudgeOptions.model_fields["deadline_s"].default)
+    if isinstance(deadline_s, int | float) and deadline_s >= rewards.timeout_s:
+        yield (
+            f"rewards.parts.{index}.options.deadline_s = {deadline_s:g}: a group is given up after rewards.timeout_s = "
+            f"{rewards.timeout_s:g} s, before the judge is; raise rewards.timeout_s above it, or lower deadline_s"
         )
 
 
@@ -280,6 +293,7 @@ RULES: tuple[Callable[[AnyRun], Problems], ...] = (
     zero_stage_fits,
     options_do_not_override_ours,
     node_labels_are_selectors,
+    sandbox_service_has_a_token,
     tuning_is_shared_evenly,
     star_evaluates_and_saves_by_iteration,
     hints_can_be_given,

@@ -12,6 +12,13 @@ MiB = Annotated[int, Field(ge=1)]
 class Sandbox(Section):
     """Isolated execution of the programs that the policy writes."""
 
+    url: str | None = None
+    """A sandbox service (`rayzero sandbox serve`) that runs the programs in place of each reward actor, such as
+    `http://sandbox:8400`. Its limits must be the ones here."""
+    token_file: str | None = None
+    """File that holds the service's token, read by each reward actor; never the token itself."""
+    token_env: str | None = None
+    """Or the environment variable of the reward actors that holds it."""
     isolation: Literal["auto", "namespaces", "portable", "unsafe_none"] = "auto"
     """Which walls: `auto` takes `namespaces` where the machine has them, else `portable`; a tier that does not hold
     ends the run before it starts. `unsafe_none` has no walls, warns, and marks every result."""

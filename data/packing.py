@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from data.records import FloatArray, Sequence
+from data.records import Batch, FloatArray, Sequence
 
 
 def plan_microbatches(lengths: Seq[int], tokens_per_microbatch: int, ranks: int) -> list[list[list[int]]]:
@@ -43,6 +43,16 @@ def plan_microbatches(lengths: Seq[int], tokens_per_microbatch: int, ranks: int)
     return _deal(bins, lengths, ranks)
 
 
+def plan_batch(batch: Batch, tokens_per_microbatch: int, ranks: int) -> list[list[list[int]]]:
+    """`plan_microbatches` of a batch's sequences; the two of a bradley_terry pair stay together, chosen first."""
+    lengths = [sequence.num_tokens for sequence in batch.sequences]
+    if batch.objective != "bradley_terry":
+        return plan_microbatches(lengths, tokens_per_microbatch, ranks)
+    pairs = [chosen + rejected for chosen, rejected in zip(lengths[0::2], lengths[1::2], strict=True)]
+    plan = plan_microbatches(pairs, tokens_per_microbatch, ranks)
+    return [[[i for pair in bin for i in (2 * pair, 2 * pair + 1)] for bin in bins] for bins in plan]
+
+
 @dataclass(frozen=True, slots=True, eq=False)
 class PackedTokens:
     """One micro-batch as a single row of tokens, and one entry per response token. All tensors are on the CPU."""
@@ -58,13 +68,14 @@ class PackedTokens:
     advantages_R: Tensor  # float32
     behaviour_logprobs_R: Tensor | None  # float32; None when no sequence has them
     reference_logprobs_R: Tensor | None  # float32; None when no sequence has them
+    labels_R: Tensor | None  # float32; None when no sequence has them
 
 
 def pack(sequences: Seq[Sequence]) -> PackedTokens:
     """Pack a micro-batch; no sequences give the dummy, whose one response token has weight 0 and logprobs 0.
 
     Raises ValueError for a sequence without prompt or response, for arrays that are not as long as the response, and
-    when only some sequences have behaviour or reference logprobs.
+    when only some sequences have behaviour logprobs, reference logprobs or labels.
     """
     if not sequences:
         sequences = [_dummy()]
@@ -91,6 +102,7 @@ def pack(sequences: Seq[Sequence]) -> PackedTokens:
         advantages_R=_tensor(np.repeat(advantages_S, responses_S)),
         behaviour_logprobs_R=_joined("behaviour_logprobs", [s.behaviour_logprobs for s in sequences]),
         reference_logprobs_R=_joined("reference_logprobs", [s.reference_logprobs for s in sequences]),
+        labels_R=_joined("labels", [s.labels for s in sequences]),
     )
 
 
@@ -123,7 +135,7 @@ def _deal(bins: list[list[int]], lengths: Seq[int], ranks: int) -> list[list[lis
 
 def _dummy() -> Sequence:
     token, zero = np.zeros(1, dtype=np.int32), np.zeros(1, dtype=np.float32)
-    return Sequence(token, token, zero, behaviour_logprobs=zero, reference_logprobs=zero)
+    return Sequence(token, token, zero, behaviour_logprobs=zero, reference_logprobs=zero, labels=zero)
 
 
 def _check(number: int, sequence: Sequence) -> None:
@@ -133,7 +145,7 @@ def _check(number: int, sequence: Sequence) -> None:
             f"sequence {number} has {len(sequence.prompt_ids)} prompt and {response} response tokens; both need at "
             "least one, for a response token is predicted from the token before it"
         )
-    for name in ("loss_weights", "behaviour_logprobs", "reference_logprobs"):
+    for name in ("loss_weights", "behaviour_logprobs", "reference_logprobs", "labels"):
         array: FloatArray | None = getattr(sequence, name)
         if array is not None and len(array) != response:
             raise ValueError(f"sequence {number}: {name} has {len(array)} entries for {response} response tokens")

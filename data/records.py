@@ -17,6 +17,7 @@ FloatArray = NDArray[np.float32]
 
 Outcome = Literal["ok", "verifier_error", "infra_error"]
 FinishReason = Literal["stop", "length"]
+Objective = Literal["policy", "cross_entropy", "binary_cross_entropy", "bradley_terry"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -112,6 +113,7 @@ class Sequence:
     advantage: float = 0.0  # of every token; not used by the cross-entropy objective
     behaviour_logprobs: FloatArray | None = None  # [T]; None for the cross-entropy objective
     reference_logprobs: FloatArray | None = None  # [T]; None without a KL penalty
+    labels: FloatArray | None = None  # [T] in [0, 1] where the weight is not 0; None but for binary_cross_entropy
 
     @property
     def num_tokens(self) -> int:
@@ -125,7 +127,7 @@ class Batch:
 
     step: int  # number of this optimizer step within its stage, from 0
     sequences: tuple[Sequence, ...]
-    objective: Literal["policy", "cross_entropy"]
+    objective: Objective  # bradley_terry: sequences 2k and 2k + 1 are the chosen and the rejected one of pair k
     learning_rate_share: float  # of the optimizer's peak, from the schedule
     temperature: float = 1.0  # that the completions were sampled at; logits are divided by it
 

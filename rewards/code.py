@@ -28,11 +28,11 @@ from sandbox import (
     FunctionTask,
     Language,
     RunResult,
-    Sandbox,
     SandboxUnavailable,
     StdioTask,
     Task,
 )
+from sandbox.runner import TaskRunner
 
 TAGS: dict[str, set[str]] = {
     "python": {"python", "py", "python3"},
@@ -107,7 +107,7 @@ def code_task(reference: Mapping[str, Any], source: str, *, all_tests: bool = Fa
 class CodeReward:
     """The code reward with its sandbox. `start` before use, `close` after; both in the event loop of the calls."""
 
-    def __init__(self, sandbox: Sandbox, *, partial_credit: bool = False) -> None:
+    def __init__(self, sandbox: TaskRunner, *, partial_credit: bool = False) -> None:
         """`sandbox`: not yet entered; it belongs to the reward from here on.
 
         `partial_credit`: the share of tests passed instead of all or nothing; every test is then run.

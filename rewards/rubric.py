@@ -8,14 +8,16 @@ import asyncio
 import os
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import partial
 
+from configs.judge import JudgeOptions
 from configs.rewards import RewardPart, Rewards, reward_options
 from data.records import Group, Verdict
 from rewards.code import CodeReward
 from rewards.countdown import countdown
 from rewards.format import think_answer_format
+from rewards.judge import JudgeReward
 from rewards.language import language_share
 from rewards.length import cosine_length, overlong_penalty
 from rewards.math import MathReward
@@ -39,10 +41,11 @@ class _Part:
     name: str  # key in Verdict.parts
     weight: float
     gate: bool
-    only: Mapping[str, str]  # of the problems that it scores: reference column -> its value, or `!` and any other one
     score: Reward | None = None
     score_async: Callable[[Sample], Awaitable[Score]] | None = None  # awaited instead
     score_correctness: Callable[[Sample, bool], Score] | None = None  # told whether the first part was right
+    # Of the problems that it scores: reference column -> its value, or `!` and any other one.
+    only: Mapping[str, str] = field(default_factory=dict[str, str])
 
     def scores(self, reference: Mapping[str, object]) -> bool:
         return all(
@@ -62,25 +65,27 @@ class Rubric:
             self._math = MathReward(config.verifier_timeout_s, workers)
         self._sandbox, self._actors = config.sandbox, config.actors
         self._code: list[CodeReward] = []
+        self._judges: list[JudgeReward] = []
+        self._most_actors = max(config.actors, config.max_actors or 0)
         self._parts: list[_Part] = []
         for part in config.parts:
             name = part.plugin if part.type == "plugin" and part.plugin else part.type
             count = sum(other.name.partition("#")[0] == name for other in self._parts)
-            self._parts.append(self._build(part, f"{name}#{count + 1}" if count else name))
+            self._parts.append(replace(self._build(part, f"{name}#{count + 1}" if count else name), only=part.only))
 
     async def start(self) -> None:
         """Start what the parts need. Raises rewards.sample.InfrastructureError."""
         if self._math is not None:
             await self._math.start()
-        for code in self._code:
-            await code.start()
+        for part in (*self._code, *self._judges):
+            await part.start()
 
     async def close(self) -> None:
         """End every process that `start` started."""
         if self._math is not None:
             await self._math.close()
-        for code in self._code:
-            await code.close()
+        for part in (*self._code, *self._judges):
+            await part.close()
 
     async def score_group(self, group: Group, max_completion_tokens: int) -> tuple[Verdict, ...]:
         """[G] verdicts in the order of the completions, scored side by side. The limit is in tokens."""
@@ -141,17 +146,22 @@ class Rubric:
             if part.plugin is None:
                 raise ValueError("rewards.parts: type 'plugin' needs plugin: module:function")
             reward = load_plugin(part.plugin, part.options)
-            return _Part(name, part.weight, part.gate, part.only, score_async=partial(asyncio.to_thread, reward))
-        options = reward_options(part).model_dump()
+            return _Part(name, part.weight, part.gate, score_async=partial(asyncio.to_thread, reward))
+        section = reward_options(part)
+        if isinstance(section, JudgeOptions):
+            judge = JudgeReward(section, share=1 / self._most_actors)
+            self._judges.append(judge)
+            return _Part(name, part.weight, part.gate, score_async=judge)
+        options = section.model_dump()
         if part.type == "math":
-            return _Part(name, part.weight, part.gate, part.only, score_async=self._math)
+            return _Part(name, part.weight, part.gate, score_async=self._math)
         if part.type == "code":
             workers = self._sandbox.workers or max(1, len(os.sched_getaffinity(0)) // self._actors)
             code = CodeReward(configured(self._sandbox.model_copy(update={"workers": workers})), **options)
             self._code.append(code)
-            return _Part(name, part.weight, part.gate, part.only, score_async=code)
+            return _Part(name, part.weight, part.gate, score_async=code)
         if part.type == "cosine_length":
             if not self._parts:
                 raise ValueError("rewards.parts: cosine_length cannot be the first part, which decides correctness")
-            return _Part(name, part.weight, part.gate, part.only, score_correctness=partial(cosine_length, **options))
-        return _Part(name, part.weight, part.gate, part.only, score=partial(_PURE[part.type], **options))
+            return _Part(name, part.weight, part.gate, score_correctness=partial(cosine_length, **options))
+        return _Part(name, part.weight, part.gate, score=partial(_PURE[part.type], **options))

@@ -9,9 +9,10 @@ from sandbox import judged, selftest
 from sandbox.functions import run_functions
 from sandbox.limits import SandboxLimits
 from sandbox.pool import Pool, SandboxFailed
-from sandbox.results import Isolation, Outcome, RunResult, TaskError
-from sandbox.stdio import run_stdio, run_syntax
-from sandbox.tasks import AssertTask, FunctionTask, StdioTask, SyntaxTask, Task
+from sandbox.results import Isolation, Outcome, RunResult, TaskError, TestResult
+from sandbox.session import encoded
+from sandbox.stdio import run_once, run_stdio, run_syntax
+from sandbox.tasks import AssertTask, FunctionTask, Language, StdioTask, SyntaxTask, Task
 from sandbox.tiers import FIRST_OUTSIDE_UID, TIERS
 from sandbox.verdicts import Tally
 from sandbox.worker import Worker
@@ -73,14 +74,27 @@ class Sandbox:
         await self._programs.close()
         await self._judges.close()
 
+    async def execute(self, language: Language, source: str, stdin: bytes) -> tuple[TestResult, bytes]:
+        """Run a program once, with nothing to compare: how it fared ("passed": it ran to its end) and its output.
+
+        Raises TaskError for a language that is not there.
+        """
+        _check_language(language)
+        if len(source) > self.limits.source_bytes:
+            return TestResult("compile_error", f"a source of {len(source):,} characters"), b""
+        try:
+            return await run_once(encoded(source), stdin, self._programs, self.limits, Tally())
+        except SandboxFailed as error:
+            return TestResult("infra_error", str(error)), b""
+
     async def run(self, task: Task) -> RunResult:
         """Judge one task. Cancelling it kills what it runs. Raises TaskError for a task that is wrong itself."""
-        _check_language(task)
+        _check_language(task.language if isinstance(task, StdioTask | SyntaxTask) else "python")
         tally = Tally()
-        num_tests = _num_tests(task)
+        tests = num_tests(task)
         if len(task.source) > self.limits.source_bytes:
             detail = f"a source of {len(task.source):,} characters; at most {self.limits.source_bytes:,}"
-            return tally.result(num_tests, self.isolation, ("compile_error", detail))
+            return tally.result(tests, self.isolation, ("compile_error", detail))
         broken: tuple[Outcome, str] | None = None
         try:
             match task:
@@ -94,16 +108,16 @@ class Sandbox:
                     await run_syntax(task, self._programs, self.limits, tally)
         except SandboxFailed as error:
             broken = "infra_error", str(error)
-        return tally.result(num_tests, self.isolation, broken)
+        return tally.result(tests, self.isolation, broken)
 
 
-def _check_language(task: Task) -> None:
-    language = task.language if isinstance(task, StdioTask | SyntaxTask) else "python"
+def _check_language(language: Language) -> None:
     if language != "python":
         raise TaskError(f"language is {language!r}; the walls hold only Python, which needs no other program to run")
 
 
-def _num_tests(task: Task) -> int:
+def num_tests(task: Task) -> int:
+    """How many tests a task has."""
     match task:
         case StdioTask():
             return len(task.cases)

@@ -19,23 +19,30 @@ async def run_stdio(task: StdioTask, programs: Pool, judges: Pool, limits: Sandb
     """Fill the tally. Raises SandboxFailed, TaskError."""
     source = encoded(task.source)
     for stdin, expected in task.cases:
-        stdin_bytes = encoded(stdin)
-
-        async def body(worker: Worker, stdin_bytes: bytes = stdin_bytes) -> tuple[TestResult, bytes]:
-            run = worker.launch("program", source, stdin_bytes, limits)
-            try:
-                left = await run.end()
-            finally:
-                run.close()
-            return _ended(left, run, limits), bytes(run.stdout.data)
-
-        result, output = await programs.attempt(tally, body)
-        tally.charge(ChildExit(0, "", result.cpu_s, result.wall_s, result.peak_memory_bytes))
+        result, output = await run_once(source, encoded(stdin), programs, limits, tally)
         if result.outcome == "passed":
             result = await _compared(result, output, task, (stdin, expected), judges, limits, tally)
         tally.tests.append(result)
         if result.outcome != "passed" and task.stop_at_first_failure:
             return
+
+
+async def run_once(
+    source: bytes, stdin: bytes, programs: Pool, limits: SandboxLimits, tally: Tally
+) -> tuple[TestResult, bytes]:
+    """How one run of the program fared, and its output, with which nothing has been compared. Raises SandboxFailed."""
+
+    async def body(worker: Worker) -> tuple[TestResult, bytes]:
+        run = worker.launch("program", source, stdin, limits)
+        try:
+            left = await run.end()
+        finally:
+            run.close()
+        return _ended(left, run, limits), bytes(run.stdout.data)
+
+    result, output = await programs.attempt(tally, body)
+    tally.charge(ChildExit(0, "", result.cpu_s, result.wall_s, result.peak_memory_bytes))
+    return result, output
 
 
 def _ended(left: ChildExit, run: Run, limits: SandboxLimits) -> TestResult:

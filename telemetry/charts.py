@@ -28,8 +28,18 @@ class Series:
     dots: bool = field(default=False)  # mark every point: few measurements, not a curve
 
 
-def line_chart(series: Sequence[Series], *, number: str = ".3g", percent: bool = False, from_zero: bool = True) -> str:
-    """Lines over steps. `number`: format of values in tooltips; `percent`: shares, on an axis from 0 to 100 %."""
+def line_chart(
+    series: Sequence[Series],
+    *,
+    number: str = ".3g",
+    percent: bool = False,
+    from_zero: bool = True,
+    steps: tuple[float, float] | None = None,
+) -> str:
+    """Lines over steps. `number`: format of values in tooltips; `percent`: shares, on an axis from 0 to 100 %.
+
+    `steps`: first and last step of the axis, for charts that are compared; None: those of the points.
+    """
     curves = [_thinned(curve) for curve in series if curve.points]
     if not curves:
         return _empty()
@@ -37,7 +47,9 @@ def line_chart(series: Sequence[Series], *, number: str = ".3g", percent: bool =
         v for c in curves for _, lo, hi in c.whiskers for v in (lo, hi)
     ]
     frame = _Frame(
-        steps=[s for c in curves for s, _ in c.points], values=[0.0, 1.0] if percent else values, from_zero=from_zero
+        steps=steps or [s for c in curves for s, _ in c.points],
+        values=[0.0, 1.0] if percent else values,
+        from_zero=from_zero,
     )
     form = ".1%" if percent else number
     parts = [frame.axes(percent)]

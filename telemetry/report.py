@@ -22,6 +22,7 @@ from telemetry.console_view import duration
 from telemetry.parameters import redact_secrets
 from telemetry.report_samples import Sample, read_samples
 from telemetry.report_style import STYLE
+from telemetry.report_thinking import thinking_charts
 from telemetry.spool import read_metrics
 
 Row = Mapping[str, float]
@@ -197,7 +198,7 @@ def _charts(rows: Sequence[Row], evaluations: Sequence[Row]) -> list[str]:
     ]
     if star[0].points:
         charts.append(_chart("Iterations", "share, per iteration", star, line_chart(star, percent=True)))
-    return charts
+    return [*thinking_charts(rows, accuracy), *charts]
 
 
 def _chart(title: str, unit: str, series: Sequence[Series], svg: str) -> str:

@@ -55,6 +55,7 @@ svg { display: block; width: 100%; height: auto; }
 .tick { fill: var(--muted); font: 11px system-ui, sans-serif; font-variant-numeric: tabular-nums; }
 .strip { fill: transparent; }
 .strip:hover { fill: var(--ink); fill-opacity: .07; }
+.panel { margin: 6px 0 2px; font-size: 12px; color: var(--muted); }
 .empty { color: var(--muted); padding: 70px 0; text-align: center; margin: 0; }
 .scroll { overflow-x: auto; }
 table { border-collapse: collapse; width: 100%; font-variant-numeric: tabular-nums; }

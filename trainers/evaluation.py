@@ -7,6 +7,7 @@ of training; seeds depend on the run and the problem but not on the step, so two
 import asyncio
 import hashlib
 import time
+from collections.abc import Mapping
 from collections.abc import Sequence as Seq
 from dataclasses import dataclass
 
@@ -15,7 +16,9 @@ from numpy.typing import NDArray
 
 from algorithms.pass_at_k import clustered_interval, pass_at_k
 from data.records import GroupRequest, Prompt, Sampling, ScoredGroup
+from data.thinking import UNKNOWN_TAGS, ThoughtTags
 from trainers.ports import RewardService, RolloutFleet, is_group_failure
+from trainers.thinking_metrics import thinking_metrics
 from trainers.together import together
 
 _OPEN_GROUPS = 1024  # enough to fill any fleet, few enough for its queues
@@ -39,6 +42,7 @@ class EvalReport:
     accuracy_high: float
     pass_at: dict[int, float]  # k -> unbiased pass@k, for powers of two up to the samples per problem
     length_mean: float  # tokens per completion
+    thinking: Mapping[str, float]  # of trainers/thinking_metrics.py
     format_share: float | None  # mean of the reward part named "format"; None when there is no such part
     seconds: float
     groups: tuple[ScoredGroup, ...]  # for the store
@@ -54,6 +58,7 @@ class EvalReport:
             "eval/failed_groups": float(self.failed_groups),
             "eval/seconds": self.seconds,
         } | {f"eval/pass_at_{k}": value for k, value in self.pass_at.items()}
+        metrics |= {f"eval/thinking_{name}": value for name, value in self.thinking.items()}
         return metrics if self.format_share is None else metrics | {"eval/format_share": self.format_share}
 
 
@@ -67,6 +72,7 @@ async def evaluate(
     max_completion_tokens: int,
     seed: int,
     step: int,
+    thought_tags: ThoughtTags = UNKNOWN_TAGS,
 ) -> EvalReport:
     """Sample each prompt `samples` times and score the completions.
 
@@ -98,7 +104,8 @@ async def evaluate(
             f"{len(failures)} of {len(prompts)} evaluation problems failed, at most {_LARGEST_FAILED_SHARE:.0%} may. "
             f"Look into the rollout and reward logs; the last cause: {failures[-1]}"
         )
-    return _report(groups, step=step, samples=samples, failed=len(failures), seconds=time.perf_counter() - started)
+    seconds = time.perf_counter() - started
+    return _report(groups, thought_tags, step=step, samples=samples, failed=len(failures), seconds=seconds)
 
 
 def group_seed(run_seed: int, group_id: int) -> int:
@@ -107,7 +114,9 @@ def group_seed(run_seed: int, group_id: int) -> int:
     return int.from_bytes(digest) >> 2
 
 
-def _report(groups: Seq[ScoredGroup], *, step: int, samples: int, failed: int, seconds: float) -> EvalReport:
+def _report(
+    groups: Seq[ScoredGroup], thought_tags: ThoughtTags, *, step: int, samples: int, failed: int, seconds: float
+) -> EvalReport:
     scored_P = np.array([sum(v.score is not None for v in g.verdicts) for g in groups], dtype=np.int64)
     correct_P = np.array([sum(v.correct for v in g.verdicts) for g in groups], dtype=np.int64)
     unscored = samples * len(groups) - int(scored_P.sum())
@@ -132,6 +141,7 @@ def _report(groups: Seq[ScoredGroup], *, step: int, samples: int, failed: int, s
         accuracy_high=high,
         pass_at=_pass_at_powers(scored_P, correct_P, samples),
         length_mean=float(np.mean(lengths)),
+        thinking=thinking_metrics(groups, thought_tags),
         format_share=float(np.mean(formats)) if formats else None,
         seconds=seconds,
         groups=tuple(groups),

@@ -16,6 +16,7 @@ from typing import Literal
 
 from configs.run import GrpoRun
 from data.records import Batch, FloatArray, GroupRequest, Prompt, Sampling, StepReport, SyncReport
+from data.thinking import UNKNOWN_TAGS, ThoughtTags
 from trainers import ports
 from trainers.batching import StepData, build_step, unweighted_sequences
 from trainers.books import Books
@@ -64,6 +65,7 @@ class GrpoLoop:
         checkpoint_folder: Path,
         reference: ports.ReferenceModel | None = None,
         evaluation_prompts: Seq[Prompt] = (),
+        thought_tags: ThoughtTags = UNKNOWN_TAGS,
         version: int = 0,
         tracker_run_id: str | None = None,
     ) -> None:
@@ -76,7 +78,7 @@ class GrpoLoop:
         self._run, self._prompts, self._fleet, self._rewards = run, prompts, fleet, rewards
         self._learner, self._publisher, self._reference = learner, publisher, reference
         self._evaluation_prompts, self._checkpoint_folder = evaluation_prompts, checkpoint_folder
-        self._tracker_run_id = tracker_run_id
+        self._tracker_run_id, self._thought_tags = tracker_run_id, thought_tags
         self._sampling = Sampling(run.rollout.temperature, run.rollout.max_completion_tokens)
         staleness = run.algorithm.staleness
         self.books = Books()
@@ -90,7 +92,7 @@ class GrpoLoop:
             hold_for_old=staleness.stale_tokens == "wait",
         )
         self._intake = Intake(run.algorithm, self._buffer, self.books, prompts_per_step=run.prompts_per_step)
-        self._logbook = Logbook(tracker, store, sample_rows=run.tracking.sample_rows)
+        self._logbook = Logbook(tracker, store, sample_rows=run.tracking.sample_rows, thought_tags=thought_tags)
         # A group may meet a worker's death and wait for its replacement before each attempt but the first.
         attempts_s = (run.rollout.group_timeout_s + run.rollout.start_timeout_s) * run.rollout.max_attempts
         self._patience = Patience(attempts_s + run.rewards.timeout_s * (run.rewards.retries + 1) + 60.0)
@@ -312,6 +314,7 @@ class GrpoLoop:
             max_completion_tokens=self._sampling.max_completion_tokens,
             seed=self._run.seed,
             step=step,
+            thought_tags=self._thought_tags,
         )
         await self._logbook.evaluation(report)
 

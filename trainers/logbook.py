@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from collections.abc import Sequence as Seq
 
 from data.records import ScoredGroup, StepReport, SyncReport
+from data.thinking import UNKNOWN_TAGS, ThoughtTags
 from trainers.batching import StepData
 from trainers.evaluation import EvalReport
 from trainers.loop_state import Totals
@@ -15,8 +16,11 @@ from trainers.step_metrics import batch_metrics, group_metrics, sample_rows, syn
 class Logbook:
     """Writes in a thread, one write at a time, while the next step trains."""
 
-    def __init__(self, tracker: Tracker, store: RolloutSink, *, sample_rows: int) -> None:
+    def __init__(
+        self, tracker: Tracker, store: RolloutSink, *, sample_rows: int, thought_tags: ThoughtTags = UNKNOWN_TAGS
+    ) -> None:
         self._tracker, self._store, self._sample_rows = tracker, store, sample_rows
+        self._thought_tags = thought_tags
         self._writing: asyncio.Task[object] | None = None
         self.totals = Totals()
         self.evaluations: list[dict[str, float]] = []
@@ -38,7 +42,7 @@ class Logbook:
         """
         samples, tokens = flow
         step_s = more["time/step_s"]
-        metrics = group_metrics(left) | batch_metrics(data) | dict(more)
+        metrics = group_metrics(left, self._thought_tags) | batch_metrics(data) | dict(more)
         metrics |= {"rollout/tokens_per_s": tokens / step_s, "rollout/samples_per_s": samples / step_s}
         metrics |= (sync_metrics(sync) if sync else {}) | dict(report.metrics if report else {})
         self._add_up(samples, tokens, step_s, data, report, sync)

@@ -21,6 +21,7 @@ import numpy as np
 from configs.run import StarRun
 from data.rationales import write_rationales
 from data.records import Prompt
+from data.thinking import UNKNOWN_TAGS, ThoughtTags
 from trainers import ports
 from trainers.checkpoints import save_checkpoint
 from trainers.evaluation import EvalReport, evaluate
@@ -61,6 +62,7 @@ class StarLoop:
         folder: Path,
         base: Path,
         evaluation_prompts: Seq[Prompt] = (),
+        thought_tags: ThoughtTags = UNKNOWN_TAGS,
         announce: Announce = lambda text, last_step: None,
     ) -> None:
         """`folder`: of the run; `base`: model folder to restart from, exported at the start when it is not there."""
@@ -68,7 +70,7 @@ class StarLoop:
         self._prompts, self._fleet, self._rewards = prompts, fleet, rewards
         self._learner, self._publisher = learner, publisher
         self._tracker, self._store = tracker, store
-        self._folder, self._base = folder, base
+        self._folder, self._base, self._thought_tags = folder, base, thought_tags
         self._evaluation_prompts, self._announce = evaluation_prompts, announce
         self._sampler = IterationSampler(run, prompts, fleet, rewards)
         self._reports: list[IterationReport] = []
@@ -193,7 +195,8 @@ class StarLoop:
         report = report_iteration(sampled, tuned, tune_s=tune_s, wait_s=wait_s)
         self._reports.append(report)
         unhinted = [scored for scored in sampled.groups if scored.group.group_id % 2 == 0]
-        self._tracker.log_step(self.version, report.metrics() | group_metrics(unhinted) | sync_metrics(sync))
+        metrics = report.metrics() | group_metrics(unhinted, self._thought_tags) | sync_metrics(sync)
+        self._tracker.log_step(self.version, metrics)
         self._tracker.log_samples(self.version, sample_rows(sampled.groups, self._run.tracking.sample_rows))
         await self._evaluate()
         await self._save()
@@ -221,6 +224,7 @@ class StarLoop:
             max_completion_tokens=self._run.rollout.max_completion_tokens,
             seed=self._run.seed,
             step=self.version,
+            thought_tags=self._thought_tags,
         )
         self._evaluations.append({"iteration": float(self.iteration)} | report.metrics())
         self._tracker.log_step(self.version, report.metrics())

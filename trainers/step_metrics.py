@@ -1,7 +1,8 @@
 """The loop's metrics of one step: where the time went, and what the groups were like.
 
-Populations: reward/*, group/*, completion/length* and cut_share are over every group that left the loop at this step,
-trained or rejected, so that filtering does not colour them; staleness/* is over the tokens of the step's batch.
+Populations: reward/*, group/*, thinking/*, completion/length* and cut_share are over every group that left the loop at
+this step, trained or rejected, so that filtering does not colour them; staleness/* is over the tokens of the step's
+batch.
 
 Legend: C completions, R completions with a score.
 """
@@ -14,7 +15,9 @@ from typing import Literal
 import numpy as np
 
 from data.records import ScoredGroup, SyncReport
+from data.thinking import UNKNOWN_TAGS, ThoughtTags
 from trainers.batching import StepData
+from trainers.thinking_metrics import thinking_metrics
 
 Share = Literal["generate", "reward", "train", "sync", "wait"]
 Phase = Literal["train", "sync", "ready", "busy"]
@@ -74,8 +77,8 @@ class StepClock:
         return "reward" if self._scoring else "wait"
 
 
-def group_metrics(groups: Seq[ScoredGroup]) -> dict[str, float]:
-    """reward/*, group/* and completion/* of groups as they were sampled; empty without groups."""
+def group_metrics(groups: Seq[ScoredGroup], thought_tags: ThoughtTags = UNKNOWN_TAGS) -> dict[str, float]:
+    """reward/*, group/*, completion/* and thinking/* of groups as they were sampled; empty without groups."""
     completions = [c for scored in groups for c in scored.group.completions]
     if not completions:
         return {}
@@ -91,6 +94,7 @@ def group_metrics(groups: Seq[ScoredGroup]) -> dict[str, float]:
         "reward/queue_s_mean": float(np.mean([scored.queue_s for scored in groups])),
         "reward/run_s_mean": float(np.mean([scored.reward_s - scored.queue_s for scored in groups])),
     }
+    metrics |= {f"thinking/{name}": value for name, value in thinking_metrics(groups, thought_tags).items()}
     for error in ("infra_error", "verifier_error"):
         failed = sum(v.outcome == error for scored in groups for v in scored.verdicts)
         metrics[f"reward/{error}_share"] = failed / len(completions)

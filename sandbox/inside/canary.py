@@ -1,8 +1,8 @@
 """A program that attacks the walls it runs behind. The self-test runs its text in a real child and reads the report.
 
 Standard input: JSON with `pid` (of the service), `secret` (a file that everybody may read), `folder` (where everybody
-may write), `port` and `abstract` (listeners of the service), `memory_bytes`. Output: JSON, wall -> what got through it,
-empty when it held.
+may write), `port` and `abstract` (listeners of the service), `memory_bytes`. Output: JSON, wall -> attack -> what got
+through, empty when the wall held.
 """
 
 import json
@@ -79,41 +79,40 @@ def _memory(asked: dict[str, Any]) -> str:
     return f"{len(kept)} bytes of memory"
 
 
-PROBES: dict[str, list[Callable[[dict[str, Any]], str]]] = {
-    "processes": [_forks],
-    "network": [_network, _abstract_sockets],
-    "files": [
-        lambda asked: _reads(asked["secret"]),
-        lambda _: _reads("/etc/passwd"),
-        lambda asked: _reads(f"/proc/{asked['pid']}/environ"),
-        lambda _: _reads("/proc/self/mem"),
-        lambda _: _lists("/proc"),
-        lambda _: _lists("/sys"),
-        lambda _: _lists("/home"),
-    ],
-    "writing": [_writes],
-    "scratch": [_scratch],
-    "signals": [_signals],
-    "descriptors": [_descriptors],
-    "environment": [lambda _: "an environment variable" if os.environ else ""],
-    "user": [lambda _: "being root" if 0 in (os.getuid(), os.geteuid(), os.getgid()) else ""],
-    "memory": [_memory],
+# Wall -> what is tried on it, by a name for people.
+PROBES: dict[str, dict[str, Callable[[dict[str, Any]], str]]] = {
+    "processes": {"fork": _forks},
+    "network": {"connect to a TCP port of the service": _network, "connect to an abstract socket": _abstract_sockets},
+    "files": {
+        "read a file that everybody may read": lambda asked: _reads(asked["secret"]),
+        "read /etc/passwd": lambda _: _reads("/etc/passwd"),
+        "read the service's environment": lambda asked: _reads(f"/proc/{asked['pid']}/environ"),
+        "read /proc/self/mem": lambda _: _reads("/proc/self/mem"),
+        "list /proc": lambda _: _lists("/proc"),
+        "list /sys": lambda _: _lists("/sys"),
+        "list /home": lambda _: _lists("/home"),
+    },
+    "writing": {"write where everybody may write": _writes},
+    "scratch": {"fill the temporary files": _scratch},
+    "signals": {"send a signal to the service": _signals},
+    "descriptors": {"find inherited descriptors": _descriptors},
+    "environment": {"read an environment variable": lambda _: "an environment variable" if os.environ else ""},
+    "user": {"be root": lambda _: "being root" if 0 in (os.getuid(), os.geteuid(), os.getgid()) else ""},
+    "memory": {"take twice the memory": _memory},
 }
 
 
 def main() -> None:
     """Try everything, report, and last try what ends the process where it succeeds."""
     asked = json.load(sys.stdin)
-    report: dict[str, list[str]] = {}
+    report: dict[str, dict[str, str]] = {}
     for wall, probes in PROBES.items():
-        report[wall] = []
-        for probe in probes:
+        report[wall] = {}
+        for name, probe in probes.items():
             try:
-                got = probe(asked)
+                report[wall][name] = probe(asked)
             except (OSError, MemoryError):
-                got = ""
-            if got:
-                report[wall].append(got)
+                report[wall][name] = ""
     try:
         os.execv("/bin/true", ["true"])
     except OSError:

@@ -32,7 +32,12 @@ HEAVY: dict[str, tuple[str, ...]] = {
     "ray": ("actors/", "cli/"),
     "torch": ("algorithms/", "actors/", "data/packing.py"),
     "vllm": ("actors/rollout_worker.py", "actors/weight_transfer.py", "actors/engine_plugin.py"),
-    "deepspeed": ("actors/learner_worker.py", "actors/weight_transfer.py", "actors/reference_model.py"),
+    "deepspeed": (
+        "actors/learner_worker.py",
+        "actors/weight_transfer.py",
+        "actors/reference_model.py",
+        "actors/shared_memory_op.py",
+    ),
     "mlflow": ("telemetry/",),
 }
 

@@ -6,6 +6,7 @@ import pytest
 
 from configs.load import ConfigError, load_run
 from configs.rules import RULES
+from tests.configs.sandbox_cases import BROKEN_SANDBOX
 from tests.configs.star_cases import BROKEN_STAR
 
 pytestmark = pytest.mark.unit
@@ -29,6 +30,7 @@ BROKEN = [
         "below rewards.actors 3",
         "leave it out",
     ),
+    *BROKEN_SANDBOX,
     *BROKEN_STAR,
     ("sampling_is_not_truncated", "demo", ["rollout.top_p=0.9"], "rollout.top_p = 0.9", "renormalise", "remove"),
     ("sampling_is_not_truncated", "demo", ["rollout.top_k=20"], "rollout.top_k = 20", "renormalise", "off is 0"),
@@ -204,6 +206,25 @@ BROKEN = [
         "rewards.parts.0.type = cosine_length",
         "the first part is correct",
         "put the part that decides correctness first",
+    ),
+    (
+        "reward_options_are_known",
+        "demo",
+        [
+            "rewards.timeout_s=300",
+            "rewards.parts.1={type: judge, options: {url: 'http://10.0.0.1/v1', model: m, rubric: good}}",
+        ],
+        "rewards.parts.1.options.url = 'http://10.0.0.1/v1'",
+        "plain http",
+        "use https",
+    ),
+    (
+        "reward_options_are_known",
+        "demo",
+        ["rewards.parts.1={type: judge, options: {url: 'https://a/v1', model: m, rubric: good}}"],
+        "rewards.parts.1.options.deadline_s = 120",
+        "given up after rewards.timeout_s = 30 s",
+        "raise rewards.timeout_s",
     ),
     (
         "gpu_counts_are_whole",

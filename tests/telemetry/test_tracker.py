@@ -52,9 +52,14 @@ def test_a_disk_that_refuses_raises_nothing(tmp_path: Path, caplog: pytest.LogCa
 
 
 @pytest.mark.integration
-def test_the_actor_takes_what_the_client_sends_and_finishes_the_run(ray_cluster: None, tmp_path: Path) -> None:
+def test_the_actor_takes_what_the_client_sends_and_finishes_the_run(
+    ray_cluster: None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     info = info_of(tmp_path, system_metrics_every_s=0.2)
     client = TrackerClient(info)
+    with monkeypatch.context() as patch:
+        patch.setattr("actors.tracker._REPLY_MARGIN_S", 0.0)
+        assert client.start(0.001) is None, "a tracker that is still starting is no error: it is asked again"
     as_port: Tracker = client
     for step in range(1, 101):
         as_port.log_step(step, {"reward/mean": step / 100, "train/loss": 1.0})
