@@ -6,8 +6,6 @@ are rewards of the plug-in kind (`type: plugin`); for real text there is the rew
 
 import re
 
-from rewards.format import think_answer_format
-from rewards.number import exact_number
 from rewards.sample import Sample, Score
 
 _MARKS = re.compile(r"[;,]")
@@ -22,16 +20,12 @@ def semicolon_share(sample: Sample) -> Score:
     return Score(share, f"{share:.0%} of {len(marks)} marks are semicolons")
 
 
-def right_and_readable(sample: Sample) -> Score:
-    """1 for a right answer in the template after a thought that keeps to one mark; the filter of the cold start."""
-    if exact_number(sample).value < 1.0:
-        return Score(0.0, "wrong answer")
-    if think_answer_format(sample).value < 1.0:
-        return Score(0.0, "not in the template")
+def one_mark(sample: Sample) -> Score:
+    """1 for a thought that keeps to one of the marks, 0 for one that mixes them or has none: what people can read."""
     marks = set(_marks(sample.response))
     if len(marks) != 1:
         return Score(0.0, "mixes both marks" if marks else "no thought")
-    return Score(1.0, "right and readable")
+    return Score(1.0, "one mark")
 
 
 def _marks(response: str) -> list[str]:

@@ -1,9 +1,9 @@
-"""The demo's stand-ins for language consistency and readability."""
+"""The demo's stand-ins for language consistency."""
 
 import pytest
 
 from rewards.sample import Sample
-from rewards.separators import right_and_readable, semicolon_share
+from rewards.separators import one_mark, semicolon_share
 
 pytestmark = pytest.mark.unit
 
@@ -25,19 +25,13 @@ def test_marks_of_the_answer_do_not_count():
 
 
 @pytest.mark.parametrize(
-    ("thought", "answer", "readable"),
+    ("thought", "readable"),
     [
-        ("6+6+0=12;7+3+1=11;6+2+1=09", "912", 1.0),
-        ("6+6+0=12,7+3+1=11,6+2+1=09", "912", 1.0),
-        ("6+6+0=12,7+3+1=11;6+2+1=09", "912", 0.0),
-        ("6+6+0=12;7+3+1=11;6+2+1=09", "913", 0.0),
-        ("", "912", 0.0),
+        ("6+6+0=12;7+3+1=11;6+2+1=09", 1.0),
+        ("6+6+0=12,7+3+1=11,6+2+1=09", 1.0),
+        ("6+6+0=12,7+3+1=11;6+2+1=09", 0.0),
+        ("", 0.0),
     ],
 )
-def test_readable_is_right_thought_out_and_in_one_mark(thought: str, answer: str, readable: float):
-    assert right_and_readable(sample(thought, answer)).value == readable
-
-
-def test_text_outside_the_template_is_not_readable():
-    outside = Sample("", "6;6<think>1;2</think><answer>912</answer>", {"answer": "912"})
-    assert right_and_readable(outside).value == 0.0
+def test_readable_is_a_thought_in_one_mark(thought: str, readable: float):
+    assert one_mark(sample(thought)).value == readable
