@@ -35,9 +35,11 @@ async def test_the_peer_scores_completions_as_the_rubric_of_the_config_does() ->
     assert theirs == pytest.approx([1.1, 0.1, 1.0, 0.0])
 
 
-def test_the_measured_run_differs_from_the_config_only_in_where_it_starts_and_ends(tmp_path: Path) -> None:
+def test_the_measured_run_differs_from_the_config_only_in_its_start_its_end_and_a_rate_like_the_peers(
+    tmp_path: Path,
+) -> None:
     tree = grpo_throughput.grpo_run(tmp_path, 30)
     config = config_tree(grpo_throughput.CONFIG)
     changed = {key for key in config if config[key] != tree[key]}
-    assert changed == {"name", "policy", "cold_start", "evaluation", "steps"}
+    assert changed == {"name", "policy", "cold_start", "evaluation", "steps", "schedule"}
     parse_run(tree, check_paths=False)
