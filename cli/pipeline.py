@@ -3,9 +3,9 @@
 import hashlib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import yaml
 
@@ -14,16 +14,14 @@ from cli.cluster import await_resources, joins, start_ray
 from cli.evaluate import find_policy
 from cli.prepare import Prepared, check_machine, empty_folder, occupy_folder, prepare, read_data
 from cli.recorder import MLFLOW_DEADLINE_S
+from cli.reward_model import MODEL_FOLDER
 from cli.train import STOPPED_BY_SIGNAL, train_on_ray
 from configs.errors import ConfigError
 from configs.load import dump_run
 from configs.paths import find_path_problems
 from configs.pipeline_load import Pipeline, ResolvedStage
 from configs.pipeline_rules import OWNED
-from configs.policy import FolderPolicy
-from configs.prompts import RowPrompts, RowTraces
 from configs.references import OUTPUT_FILES
-from configs.run import SftRun, sources_of
 from telemetry.console import Console
 from telemetry.registry import PolicyVersion
 from telemetry.run_info import RunInfo, TerminalStatus, TrackerState
@@ -31,6 +29,9 @@ from telemetry.versions import collect_versions
 from trainers.pipeline import PipelineLoop, PipelineResult, PlannedStage, Selection, StageChanged
 from trainers.ports import StageOutcome
 from trainers.stage_manifest import StageManifest
+
+RESUMABLE = ("grpo", "star")  # methods whose checkpoints a run goes on from
+SAMPLED = ("rollouts", "rationales", "step_labels")  # folders of a run that others learn from
 
 
 class StageRefused(RuntimeError):
@@ -70,8 +71,8 @@ def check_stages(pipeline: Pipeline) -> None:
     for stage in pipeline.stages:
         try:
             check_machine(stage.run)
-            if not any(_path_of(source) in stage.promised for _, source in sources_of(stage.run)):
-                read_data(stage.origin)
+            if all(link.place.partition(".")[0] in ("policy", "rewards") for link in stage.links):
+                read_data(stage.origin)  # nothing of it is still to be written
         except ConfigError as error:
             problems += [f"stage {stage.name}: {problem}" for problem in error.problems]
         except ValueError as error:  # of the data
@@ -84,24 +85,43 @@ def plan(stage: ResolvedStage) -> PlannedStage:
     """The stage as the loop sees it: what decides its result, and the files that it takes and leaves."""
     run = stage.run
     folder = Path(run.runs_folder).absolute() / run.name
-    inputs = {f"{place}.path": path for place, source in sources_of(run) if (path := _path_of(source))}
-    if isinstance(run.policy, FolderPolicy):
-        inputs["policy.path"] = run.policy.path
-    inputs |= {link.place: link.path for link in stage.links}
+    config = run.model_dump(mode="json", exclude=set(OWNED))
+    inputs = dict(_paths_in(config)) | {link.place: link.path for link in stage.links}
     outputs = [output for output in stage.outputs if output != "policy" or run.checkpoints.export]
     return PlannedStage(
         name=stage.name,
         method=run.method,
         folder=folder,
-        config=run.model_dump(mode="json", exclude=set(OWNED)),
-        inputs={place: Path(path).absolute() for place, path in inputs.items()},
+        config=config,
+        inputs=dict(_hashed(inputs)),
         outputs={output: folder / OUTPUT_FILES[output] for output in outputs},
-        resumable=not isinstance(run, SftRun),
+        resumable=run.method in RESUMABLE,
     )
 
 
-def _path_of(source: object) -> str | None:
-    return source.path if isinstance(source, RowPrompts | RowTraces) else None
+def _paths_in(value: Any, prefix: str = "") -> Iterator[tuple[str, str]]:
+    """Every text under a key `path`, which is how configs name files and folders, with its dotted key."""
+    items: list[tuple[Any, Any]] = []
+    if isinstance(value, dict):
+        items = list(cast(dict[str, Any], value).items())
+    elif isinstance(value, list):
+        items = list(enumerate(cast(list[Any], value)))
+    for key, inner in items:
+        place = f"{prefix}.{key}" if prefix else str(key)
+        if key == "path" and isinstance(inner, str):
+            yield place, inner
+        else:
+            yield from _paths_in(inner, place)
+
+
+def _hashed(inputs: Mapping[str, str]) -> Iterator[tuple[str, Path]]:
+    """What decides a result. Of a run's folder it is what the run sampled, and not its logs and reports."""
+    for place, text in inputs.items():
+        path = Path(text).absolute()
+        if (path / "config.yaml").is_file():
+            yield from ((f"{place}/{name}", path / name) for name in SAMPLED if (path / name).is_dir())
+        else:
+            yield place, path
 
 
 class _Runner:
@@ -161,9 +181,15 @@ class _Runner:
             summary = train_on_ray(prepared, self._address, pipeline_folder=self._pipeline.folder)
             if summary["status"] != "finished":
                 return StageOutcome("stopped", summary)
-            if prepared.run.checkpoints.export:
-                _link(prepared.folder / OUTPUT_FILES["policy"], find_policy(prepared.folder))
+            self._link_models(self._stages[name], prepared.folder)
         return StageOutcome("finished", summary)
+
+    def _link_models(self, stage: ResolvedStage, folder: Path) -> None:
+        """Models lie in checkpoints, whose names are known only now."""
+        if "policy" in stage.outputs and stage.run.checkpoints.export:
+            _link(folder / OUTPUT_FILES["policy"], find_policy(folder))
+        if "reward_model" in stage.outputs:
+            _link(folder / OUTPUT_FILES["reward_model"], folder / "checkpoints" / "final" / MODEL_FOLDER)
 
     # ---- what the loop tells ----
 

@@ -12,10 +12,27 @@ from typing import Any, cast
 REFERENCE = re.compile(r"\$\{(?P<inner>[^}]*)\}")
 _INNER = re.compile(r"stages\.(?P<stage>[^.\s]+)\.(?P<output>[^.\s]+)")
 
-# Output -> its name in the stage's folder. `policy` is a link to the export of the newest checkpoint.
-OUTPUT_FILES = {"policy": "policy"}
+# Output -> its name in the stage's folder, and what it is. The models are links into the newest checkpoint.
+OUTPUT_FILES = {
+    "policy": "policy",
+    "rows": "rows.parquet",
+    "reward_model": "reward_model",
+    "step_labels": "step_labels",
+}
+MEANINGS = {
+    "policy": "the Hugging Face folder that the stage's last checkpoint exported",
+    "rows": "the data set, a Parquet file that `traces` of type `rows` read",
+    "reward_model": "the model that scores, with its card",
+    "step_labels": "the labelled solutions, which `examples` of type `step_labels` read",
+}
 # Method -> what a finished stage of it leaves for later ones.
-OUTPUTS: Mapping[str, tuple[str, ...]] = {"grpo": ("policy",), "sft": ("policy",), "star": ("policy",)}
+OUTPUTS: Mapping[str, tuple[str, ...]] = {
+    "grpo": ("policy",),
+    "sft": ("policy",),
+    "star": ("policy",),
+    "reward_model": ("reward_model",),
+    "step_labels": ("step_labels",),
+}
 
 
 @dataclass(frozen=True, slots=True)

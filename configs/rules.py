@@ -248,7 +248,7 @@ def _judge_has_time(index: int, part: RewardPart, rewards: Rewards) -> Problems:
 
 def parts_name_reference_columns(run: AnyRun) -> Problems:
     """A reward part that scores `only` some problems tells them by a reference column of the training rows."""
-    if run.rewards is None or isinstance(run, SftRun):
+    if not isinstance(run, GrpoRun | StarRun):
         return
     columns = run.prompts.reference_columns if isinstance(run.prompts, RowPrompts) else ()
     for index, part in enumerate(run.rewards.parts):
