@@ -107,6 +107,21 @@ def scale(
 
 
 @app.command()
+def journey(
+    run: RunFolder,
+    out: Annotated[Path, typer.Option(help="Folder for journey.parquet and shortcut.parquet.")],
+    transition: Annotated[
+        str, typer.Option(help="What stands between a wrong thought and the right one; in the policy's vocabulary.")
+    ] = "\n\nWait, that is not right. Let me go back and try it another way.\n\n",
+    pairs: Annotated[int, typer.Option(min=1, help="Journeys per problem, at most.")] = 1,
+) -> None:
+    """Traces that go wrong, notice and turn back, from the samples of a run (docs/journey.md)."""
+    from cli.journey import write_journeys
+
+    typer.echo(str(write_journeys(run, out, transition=transition, pairs=pairs)))
+
+
+@app.command()
 def serve(
     model: Annotated[Path, typer.Argument(metavar="MODEL", help="Model folder, checkpoint or run.")],
     port: Annotated[int, typer.Option(min=1, max=65535, help="On 127.0.0.1.")] = 8000,
