@@ -66,6 +66,7 @@ OPTIONS: dict[str, type[Section]] = {
     "countdown": NoOptions,
     "math": NoOptions,
     "code": CodeOptions,
+    "reasoning_gym": NoOptions,
     "format": FormatOptions,
     "language": LanguageOptions,
     "cosine_length": CosineLengthOptions,
@@ -77,7 +78,16 @@ class RewardPart(Section):
     """One reward in the weighted sum."""
 
     type: Literal[
-        "exact_number", "countdown", "math", "code", "format", "language", "cosine_length", "repetition", "plugin"
+        "exact_number",
+        "countdown",
+        "math",
+        "code",
+        "reasoning_gym",
+        "format",
+        "language",
+        "cosine_length",
+        "repetition",
+        "plugin",
     ]
     """Which reward scores the completion, each in [0, 1]."""
     weight: float = 1.0
@@ -109,7 +119,7 @@ class Rewards(Section):
     timeout_s: PositiveFloat = 30.0
     """Deadline for scoring one group, in seconds."""
     verifier_timeout_s: PositiveFloat = 5.0
-    """Deadline for one verdict of a killable verifier (math), in seconds."""
+    """Deadline for one verdict of a killable verifier (math, reasoning_gym), in seconds."""
     retries: NonNegativeInt = 2
     """How often an infrastructure error is tried again before the completion is masked."""
     breaker_share: Annotated[float, Field(gt=0, le=1)] = 0.5
