@@ -14,7 +14,14 @@ from configs.engine_rules import (
 )
 from configs.judge import JudgeOptions
 from configs.policy import ScratchPolicy
-from configs.prompts import AdditionPrompts, CountdownPrompts, ProgramPrompts, RowPrompts, RowTraces
+from configs.prompts import (
+    AdditionPrompts,
+    CountdownPrompts,
+    ProgramPrompts,
+    ReasoningGymPrompts,
+    RowPrompts,
+    RowTraces,
+)
 from configs.resource_rules import node_labels_are_selectors
 from configs.rewards import RewardPart, Rewards, option_problems
 from configs.run import AnyRun, GrpoRun, SftRun, sources_of, stages_of
@@ -22,6 +29,7 @@ from configs.sandbox_rules import sandbox_service_has_a_token
 from configs.star_rules import hints_can_be_given, star_evaluates_and_saves_by_iteration, tuning_is_shared_evenly
 
 Problems = Iterator[str]
+_GENERATED = AdditionPrompts | CountdownPrompts | ProgramPrompts | ReasoningGymPrompts
 
 # ------------------------------------------------------------------------------------------- sampling and algorithm
 
@@ -167,6 +175,11 @@ def vocabulary_fits_the_task(run: AnyRun) -> Problems:
                     f"{place}.template = chat: a policy of `type: scratch` has no chat template; "
                     "set it to `raw`, or use a policy of `type: folder`"
                 )
+        elif isinstance(source, ReasoningGymPrompts):
+            yield (
+                f"{place}.type = reasoning_gym: its questions are in words, which no vocabulary of a policy of `type: "
+                "scratch` spells; use a policy of `type: folder`"
+            )
         elif policy.vocabulary != needed[source.type]:
             yield (
                 f"policy.vocabulary = {policy.vocabulary}: {place} of type `{source.type}` is written in the "
@@ -176,14 +189,10 @@ def vocabulary_fits_the_task(run: AnyRun) -> Problems:
 
 def splits_do_not_overlap(run: AnyRun) -> Problems:
     """Generated problems train from the `train` split and evaluate from `held_out`."""
-    if (
-        not isinstance(run, SftRun)
-        and isinstance(run.prompts, AdditionPrompts | CountdownPrompts | ProgramPrompts)
-        and run.prompts.split != "train"
-    ):
+    if not isinstance(run, SftRun) and isinstance(run.prompts, _GENERATED) and run.prompts.split != "train":
         yield f"prompts.split = {run.prompts.split}: held-out problems must not train the policy; set it to `train`"
     evaluated = run.evaluation.prompts if run.evaluation else None
-    if isinstance(evaluated, AdditionPrompts | CountdownPrompts | ProgramPrompts) and evaluated.split != "held_out":
+    if isinstance(evaluated, _GENERATED) and evaluated.split != "held_out":
         yield (
             f"evaluation.prompts.split = {evaluated.split}: problems that may have been trained on do not show what "
             "was learned; set it to `held_out`"
@@ -245,6 +254,23 @@ def _judge_has_time(index: int, part: RewardPart, rewards: Rewards) -> Problems:
         )
 
 
+def reasoning_gym_scores_its_own_problems(run: AnyRun) -> Problems:
+    """The reward `reasoning_gym` needs prompts of type `reasoning_gym`, in training and in evaluation."""
+    if isinstance(run, SftRun) and not run.evaluation:
+        return
+    for index, part in enumerate(run.rewards.parts if run.rewards else ()):
+        if part.type != "reasoning_gym":
+            continue
+        sources = {} if isinstance(run, SftRun) else {"prompts": run.prompts}
+        sources |= {"evaluation.prompts": run.evaluation.prompts} if run.evaluation else {}
+        for place, source in sources.items():
+            if not isinstance(source, ReasoningGymPrompts):
+                yield (
+                    f"rewards.parts.{index}.type = reasoning_gym: it knows only the problems of that package, and "
+                    f"{place}.type is `{source.type}`; use `reasoning_gym` there, or another reward"
+                )
+
+
 def reward_actors_grow_upwards(run: AnyRun) -> Problems:
     """`rewards.max_actors` is not below `rewards.actors`."""
     rewards = run.rewards
@@ -271,6 +297,7 @@ RULES: tuple[Callable[[AnyRun], Problems], ...] = (
     evaluation_has_what_it_needs,
     plugin_is_named_when_used,
     reward_actors_grow_upwards,
+    reasoning_gym_scores_its_own_problems,
     reward_options_are_known,
     gpu_counts_are_whole,
     transfer_backend_fits_the_gpus,

@@ -168,6 +168,22 @@ BROKEN = [
         "use 1",
     ),
     (
+        "vocabulary_fits_the_task",
+        "demo",
+        ["prompts={type: reasoning_gym, task: leg_counting}"],
+        "prompts.type = reasoning_gym",
+        "in words",
+        "`type: folder`",
+    ),
+    (
+        "reasoning_gym_scores_its_own_problems",
+        "gsm8k_1gpu",
+        ["rewards.parts.0.type=reasoning_gym", "evaluation.prompts={type: reasoning_gym, task: a, split: held_out}"],
+        "rewards.parts.0.type = reasoning_gym",
+        "prompts.type is `rows`",
+        "another reward",
+    ),
+    (
         "plugin_is_named_when_used",
         "demo",
         ["rewards.parts.0.type=plugin"],
