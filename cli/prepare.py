@@ -14,9 +14,11 @@ from configs.load import dump_run
 from configs.policy import FolderPolicy
 from configs.prompts import SftStage
 from configs.resource_rules import Node, check_resources
-from configs.run import AnyRun, SftRun, StarRun
+from configs.run import AnyRun, GrpoRun, RewardModelRun, SftRun, StarRun, StepLabelsRun
 from data.prompt_source import PromptSource
 from data.records import Prompt
+from data.scored_examples import ExampleSet, read_examples
+from data.solutions import Solution, read_solutions
 from data.traces import TraceSource
 from data.vocabulary import build_tokenizer
 from telemetry.versions import collect_versions
@@ -31,11 +33,13 @@ class Prepared:
     folder: Path
     model: Path  # Hugging Face folder of the initial policy
     tokenizer: Any
-    prompts: PromptSource | None  # None for SFT
+    prompts: PromptSource | None  # of GRPO and STaR
     evaluation_prompts: list[Prompt]
     traces: list[TraceSource]  # one per supervised stage
     resume_from: Path | None  # newest complete checkpoint
     lock: IO[str]  # held while the run goes on
+    examples: ExampleSet | None = None  # of a reward model
+    solutions: list[Solution] | None = None  # whose steps are to be labelled
 
 
 def prepare(run: AnyRun, *, resume: bool, overwrite: bool) -> Prepared:
@@ -46,7 +50,7 @@ def prepare(run: AnyRun, *, resume: bool, overwrite: bool) -> Prepared:
     limit = run.policy.max_model_len
     rollout = run.rollout
     prompts = None
-    if not isinstance(run, SftRun):
+    if isinstance(run, GrpoRun | StarRun):
         limit -= run.rollout.max_completion_tokens
         prompts = PromptSource(run.prompts, tokenizer, run.seed, max_prompt_tokens=limit)
     if prompts is not None and isinstance(run, StarRun) and run.star.rationalization is not None:
@@ -64,10 +68,25 @@ def prepare(run: AnyRun, *, resume: bool, overwrite: bool) -> Prepared:
         TraceSource(stage.traces, tokenizer, run.seed + index, max_tokens=run.policy.max_model_len)
         for index, stage in enumerate(supervised_stages(run))
     ]
+    examples = None
+    if isinstance(run, RewardModelRun):
+        examples = read_examples(run.examples, tokenizer, max_tokens=limit, held_out_share=run.held_out_share)
+    solutions = None
+    if isinstance(run, StepLabelsRun):
+        completion = run.rollout.max_completion_tokens
+        solutions = read_solutions(
+            run.step_labels,
+            tokenizer,
+            seed=run.seed,
+            max_prompt_tokens=limit - completion,
+            max_completion_tokens=completion,
+        )
     folder = Path(run.runs_folder).absolute() / run.name
     resume_from, lock = claim_folder(run, folder, resume=resume, overwrite=overwrite)
     model = Path(run.policy.path).absolute() if isinstance(run.policy, FolderPolicy) else folder / "initial_policy"
-    return Prepared(run, folder, model, tokenizer, prompts, evaluation_prompts, traces, resume_from, lock)
+    return Prepared(
+        run, folder, model, tokenizer, prompts, evaluation_prompts, traces, resume_from, lock, examples, solutions
+    )
 
 
 def unclaim_folder(prepared: Prepared) -> None:

@@ -17,11 +17,17 @@ from pydantic_core import ErrorDetails
 from configs.errors import ConfigError
 from configs.paths import find_path_problems
 from configs.rules import find_problems
-from configs.run import AnyRun, GrpoRun, SftRun, StarRun, run_adapter
+from configs.run import AnyRun, GrpoRun, RewardModelRun, SftRun, StarRun, StepLabelsRun, run_adapter
 from configs.schema import Slot, describe, keys_below, resolve, tags
 from configs.yaml_text import parse_yaml
 
-RUNS = {"grpo": GrpoRun, "sft": SftRun, "star": StarRun}
+RUNS = {
+    "grpo": GrpoRun,
+    "sft": SftRun,
+    "star": StarRun,
+    "reward_model": RewardModelRun,
+    "step_labels": StepLabelsRun,
+}
 KINDS = {bool: "true/false", int: "a whole number", float: "a number", str: "text", list: "a list", dict: "a mapping"}
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from configs.policy import FolderPolicy
 from configs.prompts import RowPrompts, RowTraces
+from configs.reward_model_rules import score_path_problems
 from configs.run import AnyRun, sources_of
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
@@ -14,7 +15,8 @@ TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
 def find_path_problems(run: AnyRun) -> list[str]:
     """One line for each missing or unfit file. Relative paths are relative to the working directory."""
-    return [*(_policy(run, run.policy) if isinstance(run.policy, FolderPolicy) else ()), *_data_files(run)]
+    policy = _policy(run, run.policy) if isinstance(run.policy, FolderPolicy) else ()
+    return [*policy, *_data_files(run), *score_path_problems(run)]
 
 
 def _policy(run: AnyRun, policy: FolderPolicy) -> Iterator[str]:

@@ -15,8 +15,9 @@ from configs.engine_rules import (
 from configs.policy import ScratchPolicy
 from configs.prompts import AdditionPrompts, CountdownPrompts, ProgramPrompts, RowPrompts, RowTraces
 from configs.resource_rules import node_labels_are_selectors
+from configs.reward_model_rules import REWARD_MODEL_RULES
 from configs.rewards import option_problems
-from configs.run import AnyRun, GrpoRun, SftRun, sources_of, stages_of
+from configs.run import AnyRun, GrpoRun, SftRun, StarRun, sources_of, stages_of
 from configs.star_rules import hints_can_be_given, star_evaluates_and_saves_by_iteration, tuning_is_shared_evenly
 
 Problems = Iterator[str]
@@ -26,7 +27,7 @@ Problems = Iterator[str]
 
 def sampling_is_not_truncated(run: AnyRun) -> Problems:
     """Training samples from the whole distribution: no top-p, top-k or min-p."""
-    if isinstance(run, SftRun):
+    if isinstance(run, SftRun) or run.rollout is None:
         return
     for key, off in (("top_p", 1.0), ("top_k", 0), ("min_p", 0.0)):
         value = getattr(run.rollout, key)
@@ -175,7 +176,7 @@ def vocabulary_fits_the_task(run: AnyRun) -> Problems:
 def splits_do_not_overlap(run: AnyRun) -> Problems:
     """Generated problems train from the `train` split and evaluate from `held_out`."""
     if (
-        not isinstance(run, SftRun)
+        isinstance(run, GrpoRun | StarRun)
         and isinstance(run.prompts, AdditionPrompts | CountdownPrompts | ProgramPrompts)
         and run.prompts.split != "train"
     ):
@@ -267,6 +268,7 @@ RULES: tuple[Callable[[AnyRun], Problems], ...] = (
     tuning_is_shared_evenly,
     star_evaluates_and_saves_by_iteration,
     hints_can_be_given,
+    *REWARD_MODEL_RULES,
 )
 
 

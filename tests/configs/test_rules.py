@@ -6,6 +6,7 @@ import pytest
 
 from configs.load import ConfigError, load_run
 from configs.rules import RULES
+from tests.configs.score_cases import BROKEN_SCORES
 from tests.configs.star_cases import BROKEN_STAR
 
 pytestmark = pytest.mark.unit
@@ -22,6 +23,7 @@ BROKEN = [
         "leave it out",
     ),
     *BROKEN_STAR,
+    *BROKEN_SCORES,
     ("sampling_is_not_truncated", "demo", ["rollout.top_p=0.9"], "rollout.top_p = 0.9", "renormalise", "remove"),
     ("sampling_is_not_truncated", "demo", ["rollout.top_k=20"], "rollout.top_k = 20", "renormalise", "off is 0"),
     ("sampling_is_not_truncated", "demo", ["rollout.min_p=0.1"], "rollout.min_p = 0.1", "renormalise", "off is 0"),
