@@ -21,7 +21,7 @@ from actors.log_file import last_lines, log_environment
 from configs.algorithm import Algorithm
 from configs.engines import Learner
 from configs.prompts import Optimizer
-from data.packing import plan_microbatches
+from data.packing import plan_batch, plan_microbatches
 from data.records import Batch, FloatArray, Int32Array, Sequence, StepReport
 
 LAST_WORDS_S = 5.0  # after one rank has failed, for the others to say what happened
@@ -44,9 +44,20 @@ class LearnerGroup:
 
     @classmethod
     async def start(
-        cls, *, model: str, dtype: str, learner: Learner, algorithm: Algorithm | None, seed: int, run_folder: Path
+        cls,
+        *,
+        model: str,
+        dtype: str,
+        learner: Learner,
+        algorithm: Algorithm | None,
+        seed: int,
+        run_folder: Path,
+        scores: bool = False,
     ) -> "LearnerGroup":
-        """Start the processes and form the group. Raises LearnerDied with the cause when a rank cannot start."""
+        """Start the processes and form the group; `scores`: of a model that scores (actors/score_module.py).
+
+        Raises LearnerDied with the cause when a rank cannot start.
+        """
         environment = {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": str(max(1, int(learner.cpus_per_rank)))}
         if not learner.gpus_per_rank:
             # DeepSpeed's Muon is compiled for every shape of a matrix, which takes minutes on a CPU and gains nothing.
@@ -57,7 +68,7 @@ class LearnerGroup:
                 num_gpus=learner.gpus_per_rank,
                 label_selector=learner.node_labels,
                 runtime_env={"env_vars": environment | log_environment(run_folder, f"learner-{rank}")},
-            ).remote(rank, learner.ranks, model, dtype, learner, algorithm, seed)
+            ).remote(rank, learner.ranks, model, dtype, learner, algorithm, seed, scores)
             for rank in range(learner.ranks)
         ]
         group = cls(ranks, learner, run_folder)
@@ -88,7 +99,7 @@ class LearnerGroup:
     async def train(self, batch: Batch) -> StepReport:
         """One optimizer step over all ranks. The data of a skipped (non-finite) step is kept in `dumps/`."""
         lengths = [sequence.num_tokens for sequence in batch.sequences]
-        plan = plan_microbatches(lengths, self._learner.tokens_per_microbatch, len(self._ranks))
+        plan = plan_batch(batch, self._learner.tokens_per_microbatch, len(self._ranks))
         settings = replace(batch, sequences=())
         async with self._turn:
             calls = [
@@ -128,6 +139,22 @@ class LearnerGroup:
         async with self._turn:
             calls = [rank.logprobs.remote(list(sequences), temperature) for rank in self._ranks]
             return (await self._ask(calls, "compute logprobs", self._learner.step_timeout_s))[0]
+
+    async def scores(self, sequences: Seq[Sequence]) -> list[FloatArray]:
+        """[T] score of each prefix of each response, shared out over the ranks. For a model that scores."""
+        lengths = [sequence.num_tokens for sequence in sequences]
+        plan = plan_microbatches(lengths, self._learner.tokens_per_microbatch, len(self._ranks))
+        found: dict[int, FloatArray] = {}
+        for round_ in zip(*plan, strict=True):  # one micro-batch of each rank
+            async with self._turn:
+                calls = [
+                    rank.logprobs.remote([sequences[i] for i in indices], 1.0)
+                    for rank, indices in zip(self._ranks, round_, strict=True)
+                ]
+                answers = await self._ask(calls, "compute scores", self._learner.step_timeout_s)
+            for indices, scores in zip(round_, answers, strict=True):
+                found |= dict(zip(indices, scores, strict=False))  # that of a dummy is nobody's
+        return [found[i] for i in range(len(sequences))]
 
     # ------------------------------------------------------------------------------------------------- weight updates
 

@@ -24,8 +24,10 @@ from numpy.typing import NDArray
 from actors.fleet_client import FleetClient, TransferPlan
 from actors.log_file import write_log_file
 from actors.policy_module import PolicyModule, load_policy, to_device
+from actors.score_module import ScoreModule, load_scorer
 from actors.shared_memory_op import load_shared_memory_op
 from algorithms.losses import cross_entropy_loss, policy_loss, reduce_metrics
+from algorithms.score_losses import score_loss
 from configs.algorithm import Algorithm
 from configs.engines import Learner
 from configs.prompts import AdamW, Optimizer
@@ -37,7 +39,7 @@ TOKENIZER_FILES = ("*.json", "*.jinja", "*.txt", "*.model")
 
 @ray.remote(max_restarts=0, concurrency_groups={"control": 2})  # pyright: ignore[reportCallIssue]
 class LearnerWorker:
-    """Holds one rank's engine. `algorithm` is None where only cross-entropy is trained."""
+    """Holds one rank's engine. `algorithm` is None where no policy loss is trained; `scores`: a ScoreModule is."""
 
     def __init__(
         self,
@@ -48,6 +50,7 @@ class LearnerWorker:
         learner: Learner,
         algorithm: Algorithm | None,
         seed: int,
+        scores: bool = False,
     ) -> None:
         write_log_file()
         self._rank = rank
@@ -57,6 +60,7 @@ class LearnerWorker:
         self._learner = learner
         self._algorithm = algorithm
         self._seed = seed
+        self._scores = scores
         self._version = 0
         self._engine: Any = None
         self._transfer: Any = None
@@ -121,12 +125,7 @@ class LearnerWorker:
             from transformers.integrations.deepspeed import HfDeepSpeedConfig
 
             self._sharded_loading = HfDeepSpeedConfig(config)  # from_pretrained then shards while it reads
-        module = load_policy(
-            self._model,
-            dtype=self._dtype,
-            chunk_tokens=self._learner.logits_chunk_tokens,
-            gradient_checkpointing=self._learner.gradient_checkpointing,
-        )
+        module = self._load_module()
         client_optimizer = None
         if isinstance(optimizer, AdamW) and self._learner.offload == "none":
             client_optimizer = torch.optim.AdamW(module.parameters(), **_adamw_arguments(optimizer), fused=True)
@@ -134,11 +133,22 @@ class LearnerWorker:
             _tag_muon_parameters(module)
         self._engine, *_ = deepspeed.initialize(model=module, config=config, optimizer=client_optimizer)
         self._engine.train()
-        if self._learner.zero_stage == 3:
+        if self._learner.zero_stage == 3 and isinstance(module, PolicyModule):
             head = module.language_model.get_output_embeddings()  # type: ignore[operator]
             deepspeed.zero.register_external_parameter(module, head.weight)  # used by PolicyModule.forward itself
         for group in self._engine.optimizer.param_groups:
             group["peak_lr"] = group["lr"]
+
+    def _load_module(self) -> PolicyModule | ScoreModule:
+        learner = self._learner
+        if self._scores:
+            return load_scorer(self._model, dtype=self._dtype, gradient_checkpointing=learner.gradient_checkpointing)
+        return load_policy(
+            self._model,
+            dtype=self._dtype,
+            chunk_tokens=learner.logits_chunk_tokens,
+            gradient_checkpointing=learner.gradient_checkpointing,
+        )
 
     def _deepspeed_config(self, optimizer: Optimizer) -> dict[str, Any]:
         learner = self._learner
@@ -205,8 +215,10 @@ class LearnerWorker:
                     segment_R=packed.segment_R,
                     reference_R=packed.reference_logprobs_R,
                 )
-            else:
+            elif batch.objective == "cross_entropy":
                 output = cross_entropy_loss(logprobs_R, packed.weights_R)
+            else:
+                output = score_loss(batch.objective, logprobs_R, packed)
             engine.backward(output.loss * self._world_size)
             _accumulate(sums, output.sums)
         norm, skipped = self._step()
@@ -244,7 +256,7 @@ class LearnerWorker:
         return reduced
 
     def logprobs(self, sequences: Seq[Sequence], temperature: float) -> list[FloatArray]:
-        """[T] logprobs of each response under the present weights. Every rank must be called (ZeRO-3 gathers)."""
+        """[T] logprobs of each response, or scores of a ScoreModule. Every rank must be called (ZeRO-3 gathers)."""
         with torch.no_grad():
             logprobs_R = self._engine(to_device(pack(sequences), self._device), temperature).float().cpu().numpy()
         ends = np.cumsum([len(s.response_ids) for s in sequences])
@@ -261,7 +273,7 @@ class LearnerWorker:
         """Write the policy as a Hugging Face folder; all ranks gather, rank 0 writes."""
         from actors.weight_transfer import ParameterSource
 
-        module: PolicyModule = self._engine.module
+        module: PolicyModule | ScoreModule = self._engine.module
         weights = {
             name: tensor.detach().to("cpu", copy=True)
             for name, tensor in ParameterSource(module.language_model, rank=self._rank)
@@ -336,7 +348,7 @@ def _adamw_arguments(optimizer: AdamW) -> dict[str, Any]:
     }
 
 
-def _tag_muon_parameters(module: PolicyModule) -> None:
+def _tag_muon_parameters(module: torch.nn.Module) -> None:
     """Muon is for the matrices of the decoder layers; embeddings, head, norms and biases get AdamW."""
     for name, parameter in module.named_parameters():
         parameter.use_muon = ".layers." in name and len(getattr(parameter, "ds_shape", parameter.shape)) == 2  # type: ignore[attr-defined]

@@ -15,9 +15,11 @@ from configs.pipeline import AnyConfig
 from configs.policy import FolderPolicy
 from configs.prompts import SftStage
 from configs.resource_rules import Node, check_resources
-from configs.run import AnyRun, SftRun, StarRun
+from configs.run import AnyRun, GrpoRun, RewardModelRun, SftRun, StarRun, StepLabelsRun
 from data.prompt_source import PromptSource
 from data.records import Prompt
+from data.scored_examples import ExampleSet, read_examples
+from data.solutions import Solution, read_solutions
 from data.traces import TraceSource
 from data.vocabulary import build_tokenizer
 from telemetry.versions import collect_versions
@@ -32,11 +34,13 @@ class Prepared:
     folder: Path
     model: Path  # Hugging Face folder of the initial policy
     tokenizer: Any
-    prompts: PromptSource | None  # None for SFT
+    prompts: PromptSource | None  # of GRPO and STaR
     evaluation_prompts: list[Prompt]
     traces: list[TraceSource]  # one per supervised stage
     resume_from: Path | None  # newest complete checkpoint
     lock: IO[str]  # held while the run goes on
+    examples: ExampleSet | None = None  # of a reward model
+    solutions: list[Solution] | None = None  # whose steps are to be labelled
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +51,8 @@ class RunData:
     prompts: PromptSource | None
     evaluation_prompts: list[Prompt]
     traces: list[TraceSource]
+    examples: ExampleSet | None
+    solutions: list[Solution] | None
 
 
 def prepare(run: AnyRun, *, resume: bool, overwrite: bool) -> Prepared:
@@ -57,7 +63,17 @@ def prepare(run: AnyRun, *, resume: bool, overwrite: bool) -> Prepared:
     resume_from, lock = claim_folder(run, folder, resume=resume, overwrite=overwrite)
     model = Path(run.policy.path).absolute() if isinstance(run.policy, FolderPolicy) else folder / "initial_policy"
     return Prepared(
-        run, folder, model, data.tokenizer, data.prompts, data.evaluation_prompts, data.traces, resume_from, lock
+        run=run,
+        folder=folder,
+        model=model,
+        tokenizer=data.tokenizer,
+        prompts=data.prompts,
+        evaluation_prompts=data.evaluation_prompts,
+        traces=data.traces,
+        resume_from=resume_from,
+        lock=lock,
+        examples=data.examples,
+        solutions=data.solutions,
     )
 
 
@@ -73,7 +89,7 @@ def read_data(run: AnyRun) -> RunData:
     limit = run.policy.max_model_len
     rollout = run.rollout
     prompts = None
-    if not isinstance(run, SftRun):
+    if isinstance(run, GrpoRun | StarRun):
         limit -= run.rollout.max_completion_tokens
         prompts = PromptSource(run.prompts, tokenizer, run.seed, max_prompt_tokens=limit)
     if prompts is not None and isinstance(run, StarRun) and run.star.rationalization is not None:
@@ -91,7 +107,20 @@ def read_data(run: AnyRun) -> RunData:
         TraceSource(stage.traces, tokenizer, run.seed + index, max_tokens=run.policy.max_model_len)
         for index, stage in enumerate(supervised_stages(run))
     ]
-    return RunData(tokenizer, prompts, evaluation_prompts, traces)
+    examples = None
+    if isinstance(run, RewardModelRun):
+        examples = read_examples(run.examples, tokenizer, max_tokens=limit, held_out_share=run.held_out_share)
+    solutions = None
+    if isinstance(run, StepLabelsRun):
+        completion = run.rollout.max_completion_tokens
+        solutions = read_solutions(
+            run.step_labels,
+            tokenizer,
+            seed=run.seed,
+            max_prompt_tokens=limit - completion,
+            max_completion_tokens=completion,
+        )
+    return RunData(tokenizer, prompts, evaluation_prompts, traces, examples, solutions)
 
 
 def unclaim_folder(prepared: Prepared) -> None:

@@ -20,7 +20,7 @@ from actors.reward_service import RewardService
 from actors.scratch_policy import write_scratch_policy
 from cli.prepare import Prepared
 from configs.policy import ScratchPolicy
-from configs.run import GrpoRun
+from configs.run import GrpoRun, RewardModelRun
 from data.records import Int32Array
 
 log = logging.getLogger(__name__)
@@ -79,7 +79,13 @@ async def open_session(prepared: Prepared) -> AsyncIterator[Session]:
             rewards = RewardService(run.rewards, run.rollout.max_completion_tokens, folder)
         algorithm = run.algorithm if isinstance(run, GrpoRun) else None
         learner = await LearnerGroup.start(
-            model=model, dtype=dtype, learner=run.learner, algorithm=algorithm, seed=run.seed, run_folder=folder
+            model=model,
+            dtype=dtype,
+            learner=run.learner,
+            algorithm=algorithm,
+            seed=run.seed,
+            run_folder=folder,
+            scores=isinstance(run, RewardModelRun),
         )
         if fleet is not None:
             publisher = Publisher(

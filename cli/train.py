@@ -13,11 +13,13 @@ import yaml
 from cli.cluster import ADDRESS_FILE, await_resources, joins, start_ray
 from cli.prepare import Prepared, supervised_stages, unclaim_folder
 from cli.recorder import Recorder
+from cli.reward_model import run_reward_model
 from cli.session import Session, listening, open_session
 from cli.star import build_star_loop
+from cli.step_labels import run_step_labels
 from configs.errors import ConfigError
 from configs.load import dump_run
-from configs.run import GrpoRun, SftRun, StarRun
+from configs.run import GrpoRun, RewardModelRun, SftRun, StarRun, StepLabelsRun
 from data.store import RolloutStore
 from data.thinking import ThoughtTags
 from telemetry.report import write_report
@@ -106,13 +108,23 @@ def train_on_ray(prepared: Prepared, address: str, *, pipeline_folder: Path | No
 async def _train(prepared: Prepared, recorder: Recorder, start: float) -> dict[str, Any]:
     stop = StopRequest(recorder)
     recorder.stage("starting the engines")
+    if isinstance(prepared.run, StepLabelsRun):
+        summary = await run_step_labels(prepared, prepared.run, recorder, lambda: stop.requested)
+        return await _finish(prepared, summary, recorder, start)
     async with open_session(prepared) as session, listening(prepared.folder, lambda c: _obey(c, session)):
         if isinstance(prepared.run, GrpoRun):
             summary = await _grpo(prepared, prepared.run, session, recorder, stop, start)
         elif isinstance(prepared.run, StarRun):
             summary = await _star(prepared, prepared.run, session, recorder, stop, start)
+        elif isinstance(prepared.run, RewardModelRun):
+            summary = await run_reward_model(prepared, prepared.run, session, recorder, lambda: stop.requested)
         else:
             summary = await _sft(prepared, prepared.run, session, recorder, stop, start)
+    return await _finish(prepared, summary, recorder, start)
+
+
+async def _finish(prepared: Prepared, summary: dict[str, Any], recorder: Recorder, start: float) -> dict[str, Any]:
+    """`summary.json` and the report."""
     summary["wall_s"] = time.monotonic() - start
     recorder.stage("writing the report")
     (prepared.folder / "summary.json").write_text(json.dumps(summary, indent=2) + "\n", encoding="utf-8")

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from configs.policy import VOCABULARY_SIZE, ScratchPolicy
-from configs.run import AnyRun, GrpoRun, SftRun, StarRun, stages_of
+from configs.reward_model import PairRows
+from configs.run import AnyRun, GrpoRun, RewardModelRun, SftRun, StarRun, StepLabelsRun, stages_of
 
 BYTES = {"float32": 4, "bfloat16": 2}
 OPTIMIZER_BYTES = 12  # per parameter: float32 master weight and Adam's two moments
@@ -42,15 +43,16 @@ class Shape:
 
 def starts_engines(run: AnyRun) -> bool:
     """Whether the run has rollout workers and rewards: supervised fine-tuning only to evaluate, the others always."""
-    return not isinstance(run, SftRun) or (
-        run.evaluation is not None and run.rollout is not None and run.rewards is not None
-    )
+    wanted = not isinstance(run, SftRun) or run.evaluation is not None
+    return wanted and run.rollout is not None and run.rewards is not None
 
 
 def demands(run: AnyRun) -> tuple[Demand, ...]:
     """CPUs and GPUs that each part reserves with Ray, and on which nodes."""
     learner = run.learner
     parts = [Demand("learner", learner.ranks, learner.cpus_per_rank, learner.gpus_per_rank, learner.node_labels)]
+    if isinstance(run, StepLabelsRun):
+        parts = []
     if starts_engines(run) and run.rollout and run.rewards:
         rollout, rewards = run.rollout, run.rewards
         cpus, gpus = rollout.cpus_per_worker, rollout.gpus_per_worker
@@ -133,6 +135,11 @@ def learner_bytes(run: AnyRun, parameters: int) -> tuple[int, int]:
             return gradients, weights + optimizer
 
 
+def sequences_per_step(run: RewardModelRun) -> int:
+    """Forward passes share so many sequences: a pair has two."""
+    return run.examples_per_step * (2 if isinstance(run.examples, PairRows) else 1)
+
+
 def full_microbatches(sequences: int, run: AnyRun) -> int:
     """Forward passes of one rank when each of the step's sequences is as long as the policy allows."""
     in_one = max(1, run.learner.tokens_per_microbatch // run.policy.max_model_len)
@@ -151,6 +158,8 @@ def _step_rows(run: AnyRun) -> Iterator[Row]:
         yield _microbatch_row(f"{name}: micro-batches per rank and step, at most", sequences, run)
     if isinstance(run, StarRun):
         yield from _iteration_rows(run)
+    if isinstance(run, RewardModelRun):
+        yield _microbatch_row("micro-batches per rank and step, at most", sequences_per_step(run), run)
     if not isinstance(run, GrpoRun):
         return
     rollout, staleness = run.rollout, run.algorithm.staleness

@@ -6,7 +6,7 @@ from configs.derived import starts_engines
 from configs.engines import Rollout
 from configs.policy import ScratchPolicy
 from configs.prompts import Muon
-from configs.run import AnyRun, GrpoRun, StarRun, stages_of
+from configs.run import AnyRun, GrpoRun, RewardModelRun, StarRun, stages_of
 
 Problems = Iterator[str]
 
@@ -130,6 +130,7 @@ def zero_stage_fits(run: AnyRun) -> Problems:
     optimizers = [(f"{name}.optimizer", stage.optimizer) for name, stage in stages_of(run)]
     optimizers += [("optimizer", run.optimizer)] if isinstance(run, GrpoRun) else []
     optimizers += [("star.tuning.optimizer", run.star.tuning.optimizer)] if isinstance(run, StarRun) else []
+    optimizers += [("optimizer", run.optimizer)] if isinstance(run, RewardModelRun) else []
     for place, optimizer in optimizers:
         if isinstance(optimizer, Muon) and learner.zero_stage == 3:
             yield (

@@ -18,11 +18,18 @@ from configs.errors import ConfigError
 from configs.paths import find_path_problems
 from configs.pipeline import AnyConfig, PipelineRun, config_adapter
 from configs.rules import find_problems
-from configs.run import AnyRun, GrpoRun, SftRun, StarRun
+from configs.run import AnyRun, GrpoRun, RewardModelRun, SftRun, StarRun, StepLabelsRun
 from configs.schema import Slot, describe, keys_below, resolve, tags
 from configs.yaml_text import parse_yaml
 
-RUNS = {"grpo": GrpoRun, "sft": SftRun, "star": StarRun, "pipeline": PipelineRun}
+RUNS = {
+    "grpo": GrpoRun,
+    "sft": SftRun,
+    "star": StarRun,
+    "reward_model": RewardModelRun,
+    "step_labels": StepLabelsRun,
+    "pipeline": PipelineRun,
+}
 KINDS = {bool: "true/false", int: "a whole number", float: "a number", str: "text", list: "a list", dict: "a mapping"}
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 from configs.policy import FolderPolicy
 from configs.prompts import RowPrompts, RowTraces
+from configs.reward_model_rules import score_path_problems
 from configs.run import AnyRun, sources_of
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
@@ -19,7 +20,7 @@ def find_path_problems(run: AnyRun, *, promised: Set[str] = frozenset()) -> list
     """
     policy = run.policy
     problems = _policy(run, policy) if isinstance(policy, FolderPolicy) and policy.path not in promised else ()
-    return [*problems, *_data_files(run, promised)]
+    return [*problems, *_data_files(run, promised), *score_path_problems(run)]
 
 
 def _policy(run: AnyRun, policy: FolderPolicy) -> Iterator[str]:

@@ -12,7 +12,6 @@ from configs.engine_rules import (
     transfer_backend_fits_the_gpus,
     zero_stage_fits,
 )
-from configs.judge import JudgeOptions
 from configs.policy import ScratchPolicy
 from configs.prompts import (
     AdditionPrompts,
@@ -23,8 +22,9 @@ from configs.prompts import (
     RowTraces,
 )
 from configs.resource_rules import node_labels_are_selectors
-from configs.rewards import RewardPart, Rewards, option_problems
-from configs.run import AnyRun, GrpoRun, SftRun, sources_of, stages_of
+from configs.reward_model_rules import REWARD_MODEL_RULES
+from configs.reward_rules import REWARD_RULES
+from configs.run import AnyRun, GrpoRun, SftRun, StarRun, sources_of, stages_of
 from configs.sandbox_rules import sandbox_service_has_a_token
 from configs.star_rules import hints_can_be_given, star_evaluates_and_saves_by_iteration, tuning_is_shared_evenly
 
@@ -36,7 +36,7 @@ _GENERATED = AdditionPrompts | CountdownPrompts | ProgramPrompts | ReasoningGymP
 
 def sampling_is_not_truncated(run: AnyRun) -> Problems:
     """Training samples from the whole distribution: no top-p, top-k or min-p."""
-    if isinstance(run, SftRun):
+    if isinstance(run, SftRun) or run.rollout is None:
         return
     for key, off in (("top_p", 1.0), ("top_k", 0), ("min_p", 0.0)):
         value = getattr(run.rollout, key)
@@ -189,7 +189,7 @@ def vocabulary_fits_the_task(run: AnyRun) -> Problems:
 
 def splits_do_not_overlap(run: AnyRun) -> Problems:
     """Generated problems train from the `train` split and evaluate from `held_out`."""
-    if not isinstance(run, SftRun) and isinstance(run.prompts, _GENERATED) and run.prompts.split != "train":
+    if isinstance(run, GrpoRun | StarRun) and isinstance(run.prompts, _GENERATED) and run.prompts.split != "train":
         yield f"prompts.split = {run.prompts.split}: held-out problems must not train the policy; set it to `train`"
     evaluated = run.evaluation.prompts if run.evaluation else None
     if isinstance(evaluated, _GENERATED) and evaluated.split != "held_out":
@@ -221,66 +221,6 @@ def evaluation_has_what_it_needs(run: AnyRun) -> Problems:
         )
 
 
-def plugin_is_named_when_used(run: AnyRun) -> Problems:
-    """A reward of type `plugin` names its function, and no other does."""
-    for index, part in enumerate(run.rewards.parts if run.rewards else ()):
-        place = f"rewards.parts.{index}.plugin"
-        if part.type == "plugin" and (part.plugin is None or part.plugin.count(":") != 1):
-            yield f"{place} = {part.plugin or 'null'}: a reward of type `plugin` needs it; write `module:function`"
-        if part.type != "plugin" and part.plugin is not None:
-            yield f"{place} = {part.plugin}: only `type: plugin` has it, and this is `{part.type}`; remove it"
-
-
-def reward_options_are_known(run: AnyRun) -> Problems:
-    """A reward's options are those that docs/rewards.md lists for its type; `cosine_length` is not the first part."""
-    for index, part in enumerate(run.rewards.parts if run.rewards else ()):
-        for problem in option_problems(part):
-            yield f"rewards.parts.{index}.options.{problem}"
-        if part.type == "judge" and run.rewards:
-            yield from _judge_has_time(index, part, run.rewards)
-    if run.rewards and run.rewards.parts[0].type == "cosine_length":
-        yield (
-            "rewards.parts.0.type = cosine_length: it scores by whether the first part is correct; "
-            "put the part that decides correctness first, with weight 0 if it should not add to the sum"
-        )
-
-
-def _judge_has_time(index: int, part: RewardPart, rewards: Rewards) -> Problems:
-    deadline_s = part.options.get("deadline_s", JudgeOptions.model_fields["deadline_s"].default)
-    if isinstance(deadline_s, int | float) and deadline_s >= rewards.timeout_s:
-        yield (
-            f"rewards.parts.{index}.options.deadline_s = {deadline_s:g}: a group is given up after rewards.timeout_s = "
-            f"{rewards.timeout_s:g} s, before the judge is; raise rewards.timeout_s above it, or lower deadline_s"
-        )
-
-
-def reasoning_gym_scores_its_own_problems(run: AnyRun) -> Problems:
-    """The reward `reasoning_gym` needs prompts of type `reasoning_gym`, in training and in evaluation."""
-    if isinstance(run, SftRun) and not run.evaluation:
-        return
-    for index, part in enumerate(run.rewards.parts if run.rewards else ()):
-        if part.type != "reasoning_gym":
-            continue
-        sources = {} if isinstance(run, SftRun) else {"prompts": run.prompts}
-        sources |= {"evaluation.prompts": run.evaluation.prompts} if run.evaluation else {}
-        for place, source in sources.items():
-            if not isinstance(source, ReasoningGymPrompts):
-                yield (
-                    f"rewards.parts.{index}.type = reasoning_gym: it knows only the problems of that package, and "
-                    f"{place}.type is `{source.type}`; use `reasoning_gym` there, or another reward"
-                )
-
-
-def reward_actors_grow_upwards(run: AnyRun) -> Problems:
-    """`rewards.max_actors` is not below `rewards.actors`."""
-    rewards = run.rewards
-    if rewards and rewards.max_actors is not None and rewards.max_actors < rewards.actors:
-        yield (
-            f"rewards.max_actors = {rewards.max_actors}: below rewards.actors {rewards.actors}, which are kept always; "
-            "raise it, or leave it out for a number that stays"
-        )
-
-
 RULES: tuple[Callable[[AnyRun], Problems], ...] = (
     sampling_is_not_truncated,
     groups_have_a_baseline,
@@ -295,19 +235,17 @@ RULES: tuple[Callable[[AnyRun], Problems], ...] = (
     splits_do_not_overlap,
     row_files_are_parquet_or_jsonl,
     evaluation_has_what_it_needs,
-    plugin_is_named_when_used,
-    reward_actors_grow_upwards,
-    reasoning_gym_scores_its_own_problems,
-    reward_options_are_known,
     gpu_counts_are_whole,
     transfer_backend_fits_the_gpus,
     zero_stage_fits,
     options_do_not_override_ours,
     node_labels_are_selectors,
+    *REWARD_RULES,
     sandbox_service_has_a_token,
     tuning_is_shared_evenly,
     star_evaluates_and_saves_by_iteration,
     hints_can_be_given,
+    *REWARD_MODEL_RULES,
 )
 
 

@@ -1,6 +1,6 @@
 """A run: what a config file describes. One class per `method`; loading and cross-field rules are in their own files."""
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
@@ -8,6 +8,7 @@ from configs.algorithm import Algorithm
 from configs.engines import Cluster, Learner, Reference, Rollout, WeightTransfer
 from configs.policy import Policy
 from configs.prompts import Optimizer, Prompts, Schedule, SftStage, Traces
+from configs.reward_model import Examples, StepLabelling
 from configs.rewards import Rewards
 from configs.star import Star
 from configs.strict import Section
@@ -144,7 +145,51 @@ class StarRun(CommonRun):
     """Held-out evaluation before the first iteration and after each; None: none."""
 
 
-AnyRun = GrpoRun | SftRun | StarRun
+class RewardModelRun(CommonRun):
+    """A model that scores solutions: whole ones, step by step, or by preference; `examples` say which."""
+
+    method: Literal["reward_model"]
+    """The policy's decoder with a head that gives one score; `policy` is where its weights begin."""
+    examples: Examples
+    """What it learns from."""
+    held_out_share: Annotated[float, Field(gt=0, lt=1)] = 0.2
+    """Share of the problems that is kept for the evaluation, with all their solutions."""
+    epochs: PositiveFloat = 1.0
+    """Passes over the training examples; the optimizer steps follow from their number."""
+    examples_per_step: PositiveInt
+    """Solutions, or pairs, per optimizer step, over all ranks."""
+    optimizer: Optimizer
+    """Of the decoder and of the head."""
+    schedule: Schedule = Schedule(type="cosine", warmup_steps=20)
+    """Learning rate over the steps."""
+    evaluate_every_steps: NonNegativeInt = 0
+    """Also evaluate after so many steps; 0: only before and after."""
+
+    rollout: ClassVar[None] = None
+    rewards: ClassVar[None] = None
+    evaluation: ClassVar[None] = None
+    cold_start: ClassVar[tuple[SftStage, ...]] = ()
+    weight_transfer: ClassVar[WeightTransfer] = WeightTransfer()
+
+
+class StepLabelsRun(CommonRun):
+    """Labels for the steps of solutions, by completing them again and again; nothing is trained."""
+
+    method: Literal["step_labels"]
+    """Monte-Carlo labels; `policy` is what completes the steps, and is a folder."""
+    step_labels: StepLabelling
+    """What is labelled."""
+    rollout: Rollout
+    """Sampling and engines; `group_size` is the number of completions from each step."""
+    rewards: Rewards
+    """The first part decides whether a completion is right."""
+
+    evaluation: ClassVar[None] = None
+    cold_start: ClassVar[tuple[SftStage, ...]] = ()
+    weight_transfer: ClassVar[WeightTransfer] = WeightTransfer()
+
+
+AnyRun = GrpoRun | SftRun | StarRun | RewardModelRun | StepLabelsRun
 
 
 def stages_of(run: AnyRun) -> list[tuple[str, SftStage]]:
@@ -156,7 +201,7 @@ def stages_of(run: AnyRun) -> list[tuple[str, SftStage]]:
 def sources_of(run: AnyRun) -> list[tuple[str, Prompts | Traces]]:
     """Everything that the run reads or generates, each with the key that it stands under."""
     sources: list[tuple[str, Prompts | Traces]] = [(f"{name}.traces", stage.traces) for name, stage in stages_of(run)]
-    if not isinstance(run, SftRun):
+    if isinstance(run, GrpoRun | StarRun):
         sources.append(("prompts", run.prompts))
     if run.evaluation:
         sources.append(("evaluation.prompts", run.evaluation.prompts))

@@ -36,6 +36,9 @@ LINE_METRICS = (
     "sync/seconds",
     "sft/loss",
     "sft/tokens_per_s",
+    "reward_model/loss",
+    "reward_model/accuracy",
+    "reward_model/tokens_per_s",
 )
 _SPARKS = "▁▂▃▄▅▆▇█"
 _HISTORY = 400

@@ -44,6 +44,7 @@ METRICS = (
     Metric("train/clip_share", "share", "token", "Tokens whose ratio was clipped by the loss."),
     Metric("train/correction_mask_share", "share", "token", "Tokens masked by the off-policy correction."),
     Metric("train/kl_reference", "nats", "token", "KL to the reference model, by the configured estimator."),
+    Metric("train/accuracy", "share", "step", "Of models that score; reported as `reward_model/accuracy`."),
     Metric("train/skipped_steps", "steps", "run", "Optimizer steps skipped so far: their gradient was not finite."),
     Metric("sft/loss", "nats", "token", "Cross-entropy of a supervised step, per response token."),
     Metric("sft/grad_norm", "1", "step", "L2 norm of the gradient before clipping, supervised stages."),
@@ -133,6 +134,59 @@ METRICS = (
     Metric("star/sample_s", "s", "step", "From the iteration's first request to its last verdict."),
     Metric("star/tune_s", "s", "step", "Fine-tuning of the iteration."),
     Metric("star/wait_s", "s", "step", "Learner idle until the iteration's samples were there."),
+    Metric(
+        "reward_model/loss", "nats", "step", "Loss of a score model's step: mean over its labels, or over its pairs."
+    ),
+    Metric("reward_model/accuracy", "share", "step", "Labels, or pairs, of the step that were on the right side."),
+    Metric("reward_model/tokens", "labels", "step", "Labels, or pairs, of the step."),
+    Metric("reward_model/grad_norm", "1", "step", "L2 norm of the gradient before clipping."),
+    Metric("reward_model/learning_rate", "1", "step", "Learning rate of the first parameter group."),
+    Metric(
+        "reward_model/tokens_per_s", "tokens/s", "step", "Prompt and response tokens trained per second of the step."
+    ),
+    Metric("reward_model/skipped_steps", "steps", "run", "Steps skipped so far: their gradient was not finite."),
+    Metric("reward_model_eval/examples", "examples", "step", "Held-out solutions, or pairs."),
+    Metric(
+        "reward_model_eval/labels", "labels", "step", "Labels of held-out solutions: one each, or one for each step."
+    ),
+    Metric("reward_model_eval/problems", "problems", "step", "Held-out problems; training has seen none of them."),
+    Metric("reward_model_eval/positive_share", "share", "sequence", "Held-out labels of one half or more."),
+    Metric("reward_model_eval/loss", "nats", "sequence", "Mean loss of the held-out labels, or pairs."),
+    Metric("reward_model_eval/accuracy", "share", "sequence", "Held-out labels, or pairs, on the right side."),
+    Metric(
+        "reward_model_eval/accuracy_<name>", "share", "sequence", "Ends of its 95 % interval, clustered by problem."
+    ),
+    Metric("reward_model_eval/auc", "share", "sequence", "Area under the ROC curve over the held-out labels."),
+    Metric("reward_model_eval/auc_<name>", "share", "sequence", "Ends of its 95 % interval, bootstrap over problems."),
+    Metric("reward_model_eval/ece", "share", "sequence", "Expected calibration error, ten bins of equal mass."),
+    Metric(
+        "reward_model_eval/ranking_accuracy",
+        "share",
+        "problem",
+        "Right solution scored above wrong one, within a problem; of pairs, chosen above rejected.",
+    ),
+    Metric("reward_model_eval/ranking_accuracy_<name>", "share", "problem", "Ends of its 95 % interval."),
+    Metric("reward_model_eval/ranking_problems", "problems", "step", "Problems with right and wrong solutions."),
+    Metric(
+        "reward_model_eval/solution_auc_<name>",
+        "share",
+        "sequence",
+        "AUC of whole solutions by an aggregation of their steps; with `_low`, `_high` its 95 % interval.",
+    ),
+    Metric("reward_model_eval/wrong_solutions", "solutions", "step", "Held-out solutions with a step labelled wrong."),
+    Metric("reward_model_eval/first_wrong_step_accuracy", "share", "sequence", "Of these, first wrong step found."),
+    Metric("step_labels/solutions", "solutions", "run", "Solutions labelled so far."),
+    Metric("step_labels/steps", "steps", "run", "Their steps."),
+    Metric("step_labels/unlabelled_steps", "steps", "run", "Steps without a label: no room, or no verdict."),
+    Metric("step_labels/hard_share", "share", "run", "Labelled steps from which any completion is right."),
+    Metric("step_labels/soft_mean", "share", "run", "Mean over labelled steps of the share of right completions."),
+    Metric(
+        "step_labels/doubted_right_share", "share", "run", "Right solutions with a step before the last labelled 0."
+    ),
+    Metric(
+        "step_labels/repaired_wrong_share", "share", "run", "Wrong solutions with no step before the last labelled 0."
+    ),
+    Metric("step_labels/completions_per_s", "samples/s", "run", "Completions judged per second."),
     Metric("system/cpu_percent", "percent", "reading", "CPU of the tracker's node, all cores together at 100."),
     Metric("system/memory_used_mib", "MiB", "reading", "Memory in use on that node, as the container sees it."),
     Metric("system/driver_rss_mib", "MiB", "reading", "Resident memory of the driver."),

@@ -147,6 +147,18 @@ class RestartingLearner(Protocol):
     async def load(self, folder: Path) -> None: ...
 
 
+class ScoringLearner(Protocol):
+    """A learner of a model that scores."""
+
+    async def begin(self, optimizer: Optimizer) -> None: ...
+
+    async def train(self, batch: Batch) -> StepReport: ...
+
+    async def scores(self, sequences: Seq[Sequence]) -> list[FloatArray]:
+        """[T] of each response: the score, a logit, of the prefix that ends with each token."""
+        ...
+
+
 class Publisher(Protocol):
     """Brings the learner's weights to every rollout worker."""
 

@@ -9,6 +9,7 @@ from configs.load import ConfigError, dump_run, load_run
 from configs.run import GrpoRun
 
 pytestmark = pytest.mark.unit
+METHODS = "`grpo`, `sft`, `star`, `reward_model`, `step_labels`, `pipeline`"
 DEMO = Path(__file__).parents[2] / "configs" / "demo.yaml"
 
 
@@ -124,7 +125,7 @@ def test_keys_of_the_other_method_are_named_as_such():
             "did you mean",
         ),
         ("optimizer={learning_rate: 1}", "optimizer.type: missing; expected one of `adamw`, `muon`"),
-        ("method=gpro", 'method = "gpro": expected one of `grpo`, `sft`, `star`, `pipeline`; did you mean `grpo`?'),
+        ("method=gpro", f'method = "gpro": expected one of {METHODS}; did you mean `grpo`?'),
         (
             "policy.dtype=float23",
             'policy.dtype = "float23": expected one of `float32`, `bfloat16`; did you mean `float32`?',
@@ -163,7 +164,7 @@ def test_missing_keys_are_named(tmp_path: Path):
         ("a: 1\nb: 2\na: 3\n", "line 3, column 1: not valid YAML: key `a` stands twice"),
         ("", "expected a mapping of keys to values, found empty (null)"),
         ("- a\n", "expected a mapping of keys to values, found a list"),
-        ("name: x\n", "method: missing; expected one of `grpo`, `sft`, `star`"),
+        ("name: x\n", f"method: missing; expected one of {METHODS}"),
         ("a: !!python/object/apply:os.system [ls]\n", "could not determine a constructor"),
         ("[a]: 1\n", "line 1, column 1: not valid YAML: found unhashable key"),
         ("a: \x07\n", "not valid YAML"),

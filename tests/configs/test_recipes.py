@@ -34,6 +34,14 @@ def test_recipes_ask_for_the_gpus_in_their_name(recipe: str, gpus: int):
     assert demanded_gpus(load_run(CONFIGS / f"{recipe}.yaml", check_paths=False)) == gpus
 
 
+SCORE_RECIPES = ("outcome_model_cpu", "step_labels_cpu", "process_model_cpu", "preference_model_cpu")
+
+
+@pytest.mark.parametrize("recipe", SCORE_RECIPES)
+def test_recipes_of_score_models_fit_two_cores(recipe: str):
+    assert demanded_cpus(load_run(CONFIGS / f"{recipe}.yaml", check_paths=False)) <= 2
+
+
 @pytest.mark.parametrize("recipe", CPU_RECIPES)
 def test_cpu_recipes_fit_two_cores_and_need_no_files(recipe: str):
     assert demanded_cpus(load_run(CONFIGS / f"{recipe}.yaml")) == 2

@@ -1,0 +1,90 @@
+"""The rules across fields of runs that train a model that scores, that label steps, or that use such a model."""
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from configs.policy import FolderPolicy, ScratchPolicy
+from configs.reward_model import LabelledRows, PairRows, RowSolutions, StepRows
+from configs.run import AnyRun, RewardModelRun, StepLabelsRun
+
+Problems = Iterator[str]
+
+
+def examples_are_shared_evenly(run: AnyRun) -> Problems:
+    """The examples of a reward model's step are a multiple of learner.ranks."""
+    if isinstance(run, RewardModelRun) and run.examples_per_step % run.learner.ranks:
+        ranks = run.learner.ranks
+        yield (
+            f"examples_per_step = {run.examples_per_step}: not divisible by learner.ranks {ranks}, so ranks would "
+            f"idle; use a multiple, such as {-(-run.examples_per_step // ranks) * ranks}"
+        )
+
+
+def a_pair_fits_a_microbatch(run: AnyRun) -> Problems:
+    """Both responses of a preference pair fit one forward pass, for their scores are compared."""
+    if not isinstance(run, RewardModelRun) or not isinstance(run.examples, PairRows):
+        return
+    budget, longest = run.learner.tokens_per_microbatch, run.policy.max_model_len
+    if longest <= budget < 2 * longest:
+        yield (
+            f"learner.tokens_per_microbatch = {budget}: a pair may have 2 x policy.max_model_len {longest} tokens and "
+            f"is never split; raise it to at least {2 * longest} or lower policy.max_model_len"
+        )
+
+
+def a_score_model_saves_at_the_end(run: AnyRun) -> Problems:
+    """Reward models and step labels are written when they are done: there is no interval of checkpoints."""
+    if isinstance(run, RewardModelRun | StepLabelsRun) and run.checkpoints.every_steps:
+        yield (
+            f"checkpoints.every_steps = {run.checkpoints.every_steps}: `method: {run.method}` saves at the end; "
+            "remove the key"
+        )
+
+
+def steps_are_completed_by_a_trained_policy(run: AnyRun) -> Problems:
+    """Step labels come from a policy that can solve the problems, which is a folder."""
+    if isinstance(run, StepLabelsRun) and not isinstance(run.policy, FolderPolicy):
+        yield (
+            "policy.type = scratch: completions of random weights label every step wrong; "
+            "use `type: folder` and the folder of a trained policy"
+        )
+
+
+def score_data_can_be_read(run: AnyRun) -> Problems:
+    """Files of examples and solutions end in .parquet or .jsonl; a policy from scratch has no chat template."""
+    if isinstance(run, RewardModelRun):
+        place, source = "examples", run.examples
+    elif isinstance(run, StepLabelsRun):
+        place, source = "step_labels.solutions", run.step_labels.solutions
+    else:
+        return
+    if not isinstance(source, LabelledRows | PairRows | StepRows | RowSolutions):
+        return
+    if not source.path.endswith((".parquet", ".jsonl")):
+        yield f"{place}.path = {source.path}: this is no file of rows; give a .parquet or .jsonl file"
+    if isinstance(run.policy, ScratchPolicy) and source.template == "chat":
+        yield (
+            f"{place}.template = chat: a policy of `type: scratch` has no chat template; "
+            "set it to `raw`, or use a policy of `type: folder`"
+        )
+
+
+REWARD_MODEL_RULES: tuple[Callable[[AnyRun], Problems], ...] = (
+    examples_are_shared_evenly,
+    a_pair_fits_a_microbatch,
+    a_score_model_saves_at_the_end,
+    steps_are_completed_by_a_trained_policy,
+    score_data_can_be_read,
+)
+
+
+def score_path_problems(run: AnyRun) -> Problems:
+    """Folders and files of examples and solutions that do not exist."""
+    if isinstance(run, RewardModelRun):
+        place, path = "examples", run.examples.path
+    elif isinstance(run, StepLabelsRun):
+        place, path = "step_labels.solutions", run.step_labels.solutions.path
+    else:
+        return
+    if not Path(path).exists():
+        yield f"{place}.path = {path}: there is no such file or folder (looked in {Path.cwd()}); correct the path"
