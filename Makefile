@@ -10,12 +10,14 @@ export PATH := $(CURDIR)/$(BIN):$(PATH)
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo demo-star test test-unit test-integration lint bench clean
+.PHONY: help setup demo demo-star demo-r1 demos test test-unit test-integration lint bench clean
 
 help:
 	@echo "make setup   install into .venv (EXTRA=gpu for GPUs)"
 	@echo "make demo    train the demo, a few minutes on two cores"
 	@echo "make demo-star  the same task by STaR: the policy learns from its own right answers"
+	@echo "make demo-r1    DeepSeek-R1's recipe in small: a pipeline of runs, a quarter of an hour"
+	@echo "make demos   every recipe for CPUs, one after the other"
 	@echo "make test    lint, unit tests, integration tests"
 	@echo "make bench   measure, and write docs/benchmarks.md"
 	@echo "make clean   remove .venv and caches; runs/ stays"
@@ -66,6 +68,16 @@ demo: setup
 
 demo-star: setup
 	$(BIN)/rayzero train configs/demo_star.yaml --overwrite
+
+demo-r1: setup
+	$(BIN)/rayzero train configs/r1_pipeline_cpu.yaml --overwrite
+
+# What one recipe leaves another may read (configs/outcome_model_cpu.yaml reads the demo's rollouts): the demos first.
+demos: demo demo-star
+	@for recipe in configs/*_cpu.yaml; do \
+		echo "$(BIN)/rayzero train $$recipe --overwrite"; \
+		$(BIN)/rayzero train $$recipe --overwrite || exit 1; \
+	done
 
 test: setup lint test-unit test-integration
 

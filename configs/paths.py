@@ -20,7 +20,7 @@ def find_path_problems(run: AnyRun, *, promised: Set[str] = frozenset()) -> list
     """
     policy = run.policy
     problems = _policy(run, policy) if isinstance(policy, FolderPolicy) and policy.path not in promised else ()
-    return [*problems, *_data_files(run, promised), *score_path_problems(run)]
+    return [*problems, *_data_files(run, promised), *score_path_problems(run, promised)]
 
 
 def _policy(run: AnyRun, policy: FolderPolicy) -> Iterator[str]:

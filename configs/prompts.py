@@ -96,6 +96,9 @@ class AdditionTraces(Section):
     hinted_share: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Share of all examples whose prompt shows the answer, `676+236(912):`; their answers always write out the
     carries. For STaR's hints. The share of worked answers is then of the rest."""
+    comma_share: Annotated[float, Field(ge=0, le=1)] = 0.0
+    """Share of the columns of worked answers that end in a comma in place of a semicolon, drawn column by column: the
+    small stand-in for thoughts that mix two languages."""
 
 
 class CountdownTraces(Section):

@@ -1,6 +1,6 @@
 """The rules across fields of runs that train a model that scores, that label steps, or that use such a model."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Set
 from pathlib import Path
 
 from configs.policy import FolderPolicy, ScratchPolicy
@@ -78,13 +78,13 @@ REWARD_MODEL_RULES: tuple[Callable[[AnyRun], Problems], ...] = (
 )
 
 
-def score_path_problems(run: AnyRun) -> Problems:
-    """Folders and files of examples and solutions that do not exist."""
+def score_path_problems(run: AnyRun, promised: Set[str]) -> Problems:
+    """Folders and files of examples and solutions that do not exist, but for those that will be made."""
     if isinstance(run, RewardModelRun):
         place, path = "examples", run.examples.path
     elif isinstance(run, StepLabelsRun):
         place, path = "step_labels.solutions", run.step_labels.solutions.path
     else:
         return
-    if not Path(path).exists():
+    if path not in promised and not Path(path).exists():
         yield f"{place}.path = {path}: there is no such file or folder (looked in {Path.cwd()}); correct the path"

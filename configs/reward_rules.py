@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator
 
 from configs.judge import JudgeOptions
-from configs.prompts import ReasoningGymPrompts
+from configs.prompts import ReasoningGymPrompts, RowPrompts
 from configs.rewards import RewardPart, Rewards, option_problems
 from configs.run import AnyRun, GrpoRun, StarRun
 
@@ -43,6 +43,21 @@ def _judge_has_time(index: int, part: RewardPart, rewards: Rewards) -> Problems:
         )
 
 
+def parts_name_reference_columns(run: AnyRun) -> Problems:
+    """A reward part that scores `only` some problems tells them by a reference column of the training rows."""
+    if run.rewards is None or not isinstance(run, GrpoRun | StarRun):
+        return
+    columns = run.prompts.reference_columns if isinstance(run.prompts, RowPrompts) else ()
+    for index, part in enumerate(run.rewards.parts):
+        for column in part.only:
+            if column not in columns:
+                has = f"its reference_columns are {', '.join(columns)}" if columns else "generated ones have no columns"
+                yield (
+                    f"rewards.parts.{index}.only.{column} = {part.only[column]}: the training problems have no column "
+                    f"`{column}` ({has}); add it to prompts.reference_columns, or remove the key"
+                )
+
+
 def reasoning_gym_scores_its_own_problems(run: AnyRun) -> Problems:
     """The reward `reasoning_gym` needs prompts of type `reasoning_gym`, in training and in evaluation."""
     for index, part in enumerate(run.rewards.parts if run.rewards else ()):
@@ -70,6 +85,7 @@ def reward_actors_grow_upwards(run: AnyRun) -> Problems:
 
 REWARD_RULES: tuple[Callable[[AnyRun], Problems], ...] = (
     plugin_is_named_when_used,
+    parts_name_reference_columns,
     reward_options_are_known,
     reasoning_gym_scores_its_own_problems,
     reward_actors_grow_upwards,

@@ -97,6 +97,10 @@ class RewardPart(Section):
     """Factor in the weighted sum."""
     gate: bool = False
     """When this part scores 0 the whole reward is 0."""
+    only: dict[str, str] = Field(default_factory=dict[str, str])
+    """Which problems the part scores, by a reference column: `{kind: general}` those with this value, and
+    `{kind: "!general"}` those with another or without the column. To the others it adds nothing. Empty: it scores
+    all."""
     plugin: str | None = None
     """For `type: plugin`: `module:function` that takes a `rewards.Sample` and returns a score."""
     options: dict[str, Any] = Field(default_factory=dict[str, Any])
@@ -107,7 +111,7 @@ class Rewards(Section):
     """The rubric and the service that applies it."""
 
     parts: Annotated[tuple[RewardPart, ...], Field(min_length=1)]
-    """Rewards whose weighted sum is the score. The first part decides correctness (pass@1)."""
+    """Rewards whose weighted sum is the score. The first part that scores a problem decides correctness (pass@1)."""
     actors: PositiveInt = 1
     """Reward actors at the start, and the fewest that are kept."""
     max_actors: PositiveInt | None = None

@@ -65,10 +65,11 @@ def longest(config: AdditionPrompts | AdditionTraces) -> AdditionProblem:
     return AdditionProblem(10**config.digits - 1, 10**config.digits - 1)
 
 
-def worked(problem: AdditionProblem) -> str:
+def worked(problem: AdditionProblem, rng: Random | None = None, comma_share: float = 0.0) -> str:
     """Digits from the right: digit + digit + carry = two digits, of which the first is the next carry.
 
-    676+236 gives `<think>6+6+0=12;7+3+1=11;6+2+1=09</think><answer>912</answer>`.
+    676+236 gives `<think>6+6+0=12;7+3+1=11;6+2+1=09</think><answer>912</answer>`. With `rng`, each semicolon is a comma
+    with the probability `comma_share`.
     """
     columns: list[str] = []
     carry = 0
@@ -76,7 +77,9 @@ def worked(problem: AdditionProblem) -> str:
         total = int(digit_a) + int(digit_b) + carry
         columns.append(f"{digit_a}+{digit_b}+{carry}={total:02d}")
         carry = total // 10
-    return f"<think>{';'.join(columns)}</think><answer>{problem.a + problem.b}</answer>"
+    ends = [";" if rng is None or rng.random() >= comma_share else "," for _ in columns[1:]] + [""]
+    thought = "".join(column + end for column, end in zip(columns, ends, strict=True))
+    return f"<think>{thought}</think><answer>{problem.a + problem.b}</answer>"
 
 
 def lazy(problem: AdditionProblem) -> str:

@@ -128,14 +128,16 @@ def _choose(styles: list[tuple[float, Program]], draw: float) -> Program:
 
 
 def _sums(config: AdditionTraces) -> tuple[Program, Program, Program]:
-    def program(
-        answer: Callable[[addition.AdditionProblem], str], rng: Random, *, hinted: bool = False
-    ) -> tuple[str, str]:
+    def lazy(rng: Random) -> tuple[str, str]:
         problem = addition.draw(config, rng, "train")
-        return problem.hinted_text if hinted else problem.text, answer(problem)
+        return problem.text, addition.lazy(problem)
 
-    worked = partial(program, addition.worked)
-    return worked, partial(program, addition.lazy), partial(worked, hinted=True)
+    def worked(rng: Random, *, hinted: bool = False) -> tuple[str, str]:
+        problem = addition.draw(config, rng, "train")
+        answer = addition.worked(problem, rng if config.comma_share else None, config.comma_share)
+        return problem.hinted_text if hinted else problem.text, answer
+
+    return worked, lazy, partial(worked, hinted=True)
 
 
 def _searches(config: CountdownTraces) -> tuple[Program, Program, Program]:

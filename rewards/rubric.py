@@ -7,8 +7,8 @@ microseconds) or in verifier processes; plug-ins run in a thread, so that a slow
 import asyncio
 import os
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 from configs.judge import JudgeOptions
@@ -45,6 +45,14 @@ class _Part:
     score: Reward | None = None
     score_async: Callable[[Sample], Awaitable[Score]] | None = None  # awaited instead
     score_correctness: Callable[[Sample, bool], Score] | None = None  # told whether the first part was right
+    # Of the problems that it scores: reference column -> its value, or `!` and any other one.
+    only: Mapping[str, str] = field(default_factory=dict[str, str])
+
+    def scores(self, reference: Mapping[str, object]) -> bool:
+        return all(
+            (column in reference and str(reference[column]) == value.removeprefix("!")) != value.startswith("!")
+            for column, value in self.only.items()
+        )
 
 
 class Rubric:
@@ -67,7 +75,7 @@ class Rubric:
         for part in config.parts:
             name = part.plugin if part.type == "plugin" and part.plugin else part.type
             count = sum(other.name.partition("#")[0] == name for other in self._parts)
-            self._parts.append(self._build(part, f"{name}#{count + 1}" if count else name))
+            self._parts.append(replace(self._build(part, f"{name}#{count + 1}" if count else name), only=part.only))
 
     async def start(self) -> None:
         """Start what the parts need. Raises rewards.sample.InfrastructureError."""
@@ -109,12 +117,16 @@ class Rubric:
         started = time.perf_counter()
         parts: dict[str, float] = {}
         details: list[str] = []
-        for part in self._parts:
+        applied = [part for part in self._parts if part.scores(sample.reference)]
+        if not applied:
+            detail = "no part of the rubric scores this problem: rewards.parts all have another `only`"
+            return Verdict("verifier_error", None, False, {}, detail, time.perf_counter() - started)
+        for part in applied:
             try:
                 if part.score is not None:
                     score = part.score(sample)
                 elif part.score_correctness is not None:
-                    score = part.score_correctness(sample, parts[self._parts[0].name] >= 1.0)
+                    score = part.score_correctness(sample, parts[applied[0].name] >= 1.0)
                 else:
                     assert part.score_async is not None
                     score = await part.score_async(sample)
@@ -127,9 +139,9 @@ class Rubric:
                 return Verdict("verifier_error", None, False, parts, detail, time.perf_counter() - started)
             parts[part.name] = score.value
             details.append(f"{part.name}: {score.detail}" if score.detail else part.name)
-        correct = parts[self._parts[0].name] >= 1.0
-        total = sum(part.weight * parts[part.name] for part in self._parts)
-        if any(part.gate and parts[part.name] == 0.0 for part in self._parts):
+        correct = parts[applied[0].name] >= 1.0
+        total = sum(part.weight * parts[part.name] for part in applied)
+        if any(part.gate and parts[part.name] == 0.0 for part in applied):
             total = 0.0
         if self._buffer_tokens:
             limit = sample.max_completion_tokens

@@ -134,6 +134,7 @@ METRICS = (
     Metric("star/sample_s", "s", "step", "From the iteration's first request to its last verdict."),
     Metric("star/tune_s", "s", "step", "Fine-tuning of the iteration."),
     Metric("star/wait_s", "s", "step", "Learner idle until the iteration's samples were there."),
+    Metric("pipeline/wall_s", "s", "run", "Wall time of a stage, at the stage's number, in the pipeline's own run."),
     Metric(
         "reward_model/loss", "nats", "step", "Loss of a score model's step: mean over its labels, or over its pairs."
     ),

@@ -3,6 +3,14 @@
 # rule, recipe, overrides, then what its message must hold: the value, the rule, the remedy
 BROKEN_REWARDS: list[tuple[str, str, list[str], str, str, str]] = [
     (
+        "parts_name_reference_columns",
+        "demo",
+        ["rewards.parts.0.only={kind: maths}"],
+        "rewards.parts.0.only.kind = maths",
+        "generated ones have no columns",
+        "remove the key",
+    ),
+    (
         "reward_actors_grow_upwards",
         "demo",
         ["rewards.actors=3", "rewards.max_actors=2"],

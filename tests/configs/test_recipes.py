@@ -6,6 +6,7 @@ import pytest
 
 from configs.derived import demanded_cpus, demanded_gpus
 from configs.load import dump_run, load_run
+from configs.pipeline_load import Pipeline, load_config
 from configs.run import GrpoRun
 
 pytestmark = pytest.mark.unit
@@ -17,17 +18,17 @@ RECIPES = sorted(CONFIGS.glob("*.yaml"))
 
 @pytest.mark.parametrize("recipe", RECIPES, ids=lambda path: path.stem)
 def test_every_recipe_parses_keeps_the_rules_and_survives_a_dump(recipe: Path, tmp_path: Path):
-    run = load_run(recipe, check_paths=False)
+    run = load_config(recipe, check_paths=False)
     again = tmp_path / "resolved.yaml"
-    again.write_text(dump_run(run))
-    assert load_run(again, check_paths=False) == run
+    again.write_text(dump_run(run.run if isinstance(run, Pipeline) else run))
+    assert load_config(again, check_paths=False) == run
 
 
 @pytest.mark.parametrize(
     ("recipe", "gpus"),
     [
         *((name, 0) for name in (*CPU_RECIPES, *AFTER_ANOTHER_RUN)),
-        *(("gsm8k_1gpu", 1), ("math_8gpu", 8), ("math_64gpu_zero3", 64)),
+        *(("gsm8k_1gpu", 1), ("tinyzero", 2), ("math_8gpu", 8), ("r1_zero", 8), ("math_64gpu_zero3", 64)),
     ],
 )
 def test_recipes_ask_for_the_gpus_in_their_name(recipe: str, gpus: int):
@@ -45,6 +46,15 @@ def test_recipes_of_score_models_fit_two_cores(recipe: str):
 @pytest.mark.parametrize("recipe", CPU_RECIPES)
 def test_cpu_recipes_fit_two_cores_and_need_no_files(recipe: str):
     assert demanded_cpus(load_run(CONFIGS / f"{recipe}.yaml")) == 2
+
+
+@pytest.mark.parametrize(("recipe", "cpus", "gpus"), [("r1_zero_cpu", 2, 0)])
+def test_every_stage_of_a_pipeline_fits_what_its_name_says(recipe: str, cpus: float, gpus: float):
+    pipeline = load_config(CONFIGS / f"{recipe}.yaml", check_paths=cpus == 2)  # on two cores no files are needed
+    assert isinstance(pipeline, Pipeline)
+    for stage in pipeline.stages:
+        assert demanded_cpus(stage.run) <= cpus, stage.name
+        assert demanded_gpus(stage.run) <= gpus, stage.name
 
 
 def test_the_64_gpu_recipe_is_asynchronous_with_48_gpus_that_sample():

@@ -45,3 +45,11 @@ def test_draws_keep_to_their_side_of_the_split_and_to_the_digits(digits: int) ->
         assert (7919 * held_out.a + held_out.b) % 11 == 0
         assert (7919 * train.a + train.b) % 11 != 0
         assert {len(str(n)) for n in (train.a, train.b, held_out.a, held_out.b)} == {digits}
+
+
+def test_commas_take_the_place_of_semicolons_in_their_share_and_nothing_else_changes() -> None:
+    problem = addition.AdditionProblem(676, 236)
+    rng = Random(1)
+    marks = [addition.worked(problem, rng, comma_share=0.25) for _ in range(500)]
+    assert {trace.replace(",", ";") for trace in marks} == {addition.worked(problem)}
+    assert 0.2 < sum(trace.count(",") for trace in marks) / 1000 < 0.3

@@ -49,6 +49,33 @@ async def test_the_score_is_the_weighted_sum_and_the_first_part_decides_correctn
     assert "911" in verdict.detail
 
 
+@pytest.mark.parametrize(
+    ("kind", "parts", "correct"),
+    [
+        ({"kind": "maths"}, {"exact_number": 1.0}, True),
+        ({"kind": "general"}, {"repetition": 1.0, "format": 1.0}, True),
+        ({}, {"exact_number": 1.0}, True),
+    ],
+)
+async def test_a_part_scores_the_problems_it_is_for_and_the_first_of_them_decides(
+    kind: dict[str, str], parts: dict[str, float], correct: bool
+):
+    scored = rubric(
+        {"type": "exact_number", "only": {"kind": "!general"}},
+        {"type": "repetition", "only": {"kind": "general"}},
+        {"type": "format", "weight": 0.5, "only": {"kind": "general"}},
+    )
+    verdict = await scored.score_completion(sample(RIGHT, reference={"answer": "912"} | kind))
+    assert (verdict.parts, verdict.correct) == (parts, correct)
+    assert verdict.score == sum(value * (0.5 if name == "format" else 1.0) for name, value in parts.items())
+
+
+async def test_a_problem_that_no_part_is_for_has_no_score():
+    verdict = await rubric({"type": "format", "only": {"kind": "x"}}).score_completion(sample(RIGHT))
+    assert (verdict.outcome, verdict.score) == ("verifier_error", None)
+    assert "no part" in verdict.detail
+
+
 async def test_a_gate_that_scores_zero_closes_the_whole_reward():
     parts = [{"type": "exact_number"}, {"type": "format", "weight": 0.1}]
     open_verdict = await rubric(*parts).score_completion(sample(SHAPELESS))
