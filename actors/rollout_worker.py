@@ -92,11 +92,7 @@ class RolloutWorker:
         if rollout.kv_cache_gib is not None:
             settings["kv_cache_memory_bytes"] = int(rollout.kv_cache_gib * 2**30)
         if on_cpu:
-            settings["block_size"] = 32
-            # A prefill that is split over two engine steps rewinds the request's random generator, which torch's CPU
-            # generators cannot do ("CPU Generator does not use offset"): with seeds the engine would die.
-            settings["enable_chunked_prefill"] = False
-            settings["max_num_batched_tokens"] = max(8192, self._max_model_len)
+            settings |= cpu_engine_settings(self._max_model_len)
         return AsyncEngineArgs(**{**settings, **rollout.engine_options})
 
     # ---------------------------------------------------------------------------------------------------- generation
@@ -290,6 +286,17 @@ def _versions_per_token(num_tokens: int, spans: Any) -> NDArray[np.int32]:
     if num_tokens and versions_T.min() < 0:
         raise RuntimeError(f"the engine's weight versions {spans} do not cover {num_tokens} tokens")
     return versions_T
+
+
+def cpu_engine_settings(max_model_len: int) -> dict[str, Any]:
+    """Arguments of vLLM's engine that a CPU needs; the length is in tokens."""
+    return {
+        "block_size": 32,
+        # A prefill that is split over two engine steps rewinds the request's random generator, which torch's CPU
+        # generators cannot do ("CPU Generator does not use offset"): with seeds the engine would die.
+        "enable_chunked_prefill": False,
+        "max_num_batched_tokens": max(8192, max_model_len),
+    }
 
 
 def engine_environment(rollout: Rollout, backend: str) -> dict[str, str]:

@@ -130,6 +130,49 @@ def scale(
 
 
 @app.command()
+def journey(
+    run: RunFolder,
+    out: Annotated[Path, typer.Option(help="Folder for journey.parquet and shortcut.parquet.")],
+    transition: Annotated[
+        str, typer.Option(help="What stands between a wrong thought and the right one; in the policy's vocabulary.")
+    ] = "\n\nWait, that is not right. Let me go back and try it another way.\n\n",
+    pairs: Annotated[int, typer.Option(min=1, help="Journeys per problem, at most.")] = 1,
+) -> None:
+    """Traces that go wrong, notice and turn back, from the samples of a run (docs/journey.md)."""
+    from cli.journey import write_journeys
+
+    typer.echo(str(write_journeys(run, out, transition=transition, pairs=pairs)))
+
+
+@app.command()
+def serve(
+    model: Annotated[Path, typer.Argument(metavar="MODEL", help="Model folder, checkpoint or run.")],
+    port: Annotated[int, typer.Option(min=1, max=65535, help="On 127.0.0.1.")] = 8000,
+    name: Annotated[str, typer.Option(help="The model's name for those who ask.")] = "policy",
+    max_model_len: Annotated[int | None, typer.Option(min=1, help="In tokens; default: the model's.")] = None,
+    gpus: Annotated[int, typer.Option(min=0, help="GPUs (tensor parallel); 0: the CPU.")] = 0,
+    kv_cache_gib: Annotated[float, typer.Option(min=0.1, help="KV cache on a CPU.")] = 1.0,
+    key_file: Annotated[Path | None, typer.Option(help="File of the key; made when it is not there.")] = None,
+) -> None:
+    """Serve a model over HTTP by OpenAI's protocol on this machine, for a judge or a teacher (docs/judge.md)."""
+    set_environment(loopback=True)
+    from cli.serve import prepare_server
+
+    server = prepare_server(
+        model,
+        port=port,
+        name=name,
+        max_model_len=max_model_len,
+        gpus=gpus,
+        kv_cache_gib=kv_cache_gib,
+        key_file=key_file,
+    )
+    typer.echo(f"url: {server.url}\nmodel: {server.name}\napi_key_file: {server.key_file}")
+    sys.stdout.flush()
+    server.become()
+
+
+@app.command()
 def report(run: RunFolder) -> None:
     """Write report.html of a run again."""
     from telemetry.report import write_report

@@ -63,17 +63,17 @@ def prepare(run: AnyRun, *, resume: bool, overwrite: bool) -> Prepared:
     resume_from, lock = claim_folder(run, folder, resume=resume, overwrite=overwrite)
     model = Path(run.policy.path).absolute() if isinstance(run.policy, FolderPolicy) else folder / "initial_policy"
     return Prepared(
-        run,
-        folder,
-        model,
-        data.tokenizer,
-        data.prompts,
-        data.evaluation_prompts,
-        data.traces,
-        resume_from,
-        lock,
-        data.examples,
-        data.solutions,
+        run=run,
+        folder=folder,
+        model=model,
+        tokenizer=data.tokenizer,
+        prompts=data.prompts,
+        evaluation_prompts=data.evaluation_prompts,
+        traces=data.traces,
+        resume_from=resume_from,
+        lock=lock,
+        examples=data.examples,
+        solutions=data.solutions,
     )
 
 

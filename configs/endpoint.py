@@ -1,7 +1,7 @@
 """A model behind an OpenAI-compatible HTTP endpoint: where it is, who may ask it, how often and how long."""
 
 from ipaddress import ip_address
-from typing import Annotated
+from typing import Annotated, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, Field, NonNegativeInt, PositiveFloat, PositiveInt
@@ -57,3 +57,11 @@ class Endpoint(Section):
     limit."""
     max_tokens: PositiveInt | None = None
     """Most tokens of a run, of prompts and answers, shared out as above. None: no limit."""
+
+
+class TeacherEndpoint(Endpoint):
+    """A teacher behind an endpoint, whose answers a student is trained on."""
+
+    api: Literal["completions", "chat"] = "completions"
+    """`completions`: the teacher goes on with the prompt's text. `chat`: the text is a user's message to it, for a
+    teacher whose chat template is not the student's; the student's prompts are then plain text (`template: raw`)."""

@@ -1,6 +1,6 @@
 """Where prompts and supervised rows come from. Generators are seeded and have splits that never overlap."""
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, PositiveFloat, PositiveInt
 
@@ -45,6 +45,22 @@ class ProgramPrompts(Section):
     """Which side of the split prompts are drawn from."""
 
 
+class ReasoningGymPrompts(Section):
+    """Problems of one task of the package `reasoning-gym`, an extra; held out are the questions by their hash."""
+
+    type: Literal["reasoning_gym"] = "reasoning_gym"
+    task: str
+    """Name of the task in the package, such as `leg_counting`."""
+    options: dict[str, Any] = Field(default_factory=dict[str, Any])
+    """Settings of the task, such as `max_animals: 5`; without `seed` and `size`."""
+    split: Split = "train"
+    """Which side of the split prompts are drawn from."""
+    system_prompt: str | None = None
+    """A system message put before the problem, which should ask for the answer in `<answer>` tags; None adds none."""
+    template: Literal["chat", "raw"] = "chat"
+    """`chat`: render with the tokenizer's chat template. `raw`: the text as it is."""
+
+
 class RowPrompts(Section):
     """Prompts from a Parquet or JSONL file. Each row is one problem; columns other than the prompt feed the rewards."""
 
@@ -64,7 +80,9 @@ class RowPrompts(Section):
     such as `{problem} (The answer is {answer}. Explain how to get there.)`; None: these problems have no hints."""
 
 
-Prompts = Annotated[AdditionPrompts | CountdownPrompts | ProgramPrompts | RowPrompts, Field(discriminator="type")]
+Prompts = Annotated[
+    AdditionPrompts | CountdownPrompts | ProgramPrompts | ReasoningGymPrompts | RowPrompts, Field(discriminator="type")
+]
 
 
 class AdditionTraces(Section):

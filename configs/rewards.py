@@ -67,6 +67,7 @@ OPTIONS: dict[str, type[Section]] = {
     "countdown": NoOptions,
     "math": NoOptions,
     "code": CodeOptions,
+    "reasoning_gym": NoOptions,
     "format": FormatOptions,
     "language": LanguageOptions,
     "cosine_length": CosineLengthOptions,
@@ -83,6 +84,7 @@ class RewardPart(Section):
         "countdown",
         "math",
         "code",
+        "reasoning_gym",
         "format",
         "language",
         "cosine_length",
@@ -124,7 +126,7 @@ class Rewards(Section):
     timeout_s: PositiveFloat = 30.0
     """Deadline for scoring one group, in seconds."""
     verifier_timeout_s: PositiveFloat = 5.0
-    """Deadline for one verdict of a killable verifier (math), in seconds."""
+    """Deadline for one verdict of a killable verifier (math, reasoning_gym), in seconds."""
     retries: NonNegativeInt = 2
     """How often an infrastructure error is tried again before the completion is masked."""
     breaker_share: Annotated[float, Field(gt=0, le=1)] = 0.5

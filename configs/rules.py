@@ -12,17 +12,24 @@ from configs.engine_rules import (
     transfer_backend_fits_the_gpus,
     zero_stage_fits,
 )
-from configs.judge import JudgeOptions
 from configs.policy import ScratchPolicy
-from configs.prompts import AdditionPrompts, CountdownPrompts, ProgramPrompts, RowPrompts, RowTraces
+from configs.prompts import (
+    AdditionPrompts,
+    CountdownPrompts,
+    ProgramPrompts,
+    ReasoningGymPrompts,
+    RowPrompts,
+    RowTraces,
+)
 from configs.resource_rules import node_labels_are_selectors
 from configs.reward_model_rules import REWARD_MODEL_RULES
-from configs.rewards import RewardPart, Rewards, option_problems
+from configs.reward_rules import REWARD_RULES
 from configs.run import AnyRun, GrpoRun, SftRun, StarRun, sources_of, stages_of
 from configs.sandbox_rules import sandbox_service_has_a_token
 from configs.star_rules import hints_can_be_given, star_evaluates_and_saves_by_iteration, tuning_is_shared_evenly
 
 Problems = Iterator[str]
+_GENERATED = AdditionPrompts | CountdownPrompts | ProgramPrompts | ReasoningGymPrompts
 
 # ------------------------------------------------------------------------------------------- sampling and algorithm
 
@@ -168,6 +175,11 @@ def vocabulary_fits_the_task(run: AnyRun) -> Problems:
                     f"{place}.template = chat: a policy of `type: scratch` has no chat template; "
                     "set it to `raw`, or use a policy of `type: folder`"
                 )
+        elif isinstance(source, ReasoningGymPrompts):
+            yield (
+                f"{place}.type = reasoning_gym: its questions are in words, which no vocabulary of a policy of `type: "
+                "scratch` spells; use a policy of `type: folder`"
+            )
         elif policy.vocabulary != needed[source.type]:
             yield (
                 f"policy.vocabulary = {policy.vocabulary}: {place} of type `{source.type}` is written in the "
@@ -177,14 +189,10 @@ def vocabulary_fits_the_task(run: AnyRun) -> Problems:
 
 def splits_do_not_overlap(run: AnyRun) -> Problems:
     """Generated problems train from the `train` split and evaluate from `held_out`."""
-    if (
-        isinstance(run, GrpoRun | StarRun)
-        and isinstance(run.prompts, AdditionPrompts | CountdownPrompts | ProgramPrompts)
-        and run.prompts.split != "train"
-    ):
+    if isinstance(run, GrpoRun | StarRun) and isinstance(run.prompts, _GENERATED) and run.prompts.split != "train":
         yield f"prompts.split = {run.prompts.split}: held-out problems must not train the policy; set it to `train`"
     evaluated = run.evaluation.prompts if run.evaluation else None
-    if isinstance(evaluated, AdditionPrompts | CountdownPrompts | ProgramPrompts) and evaluated.split != "held_out":
+    if isinstance(evaluated, _GENERATED) and evaluated.split != "held_out":
         yield (
             f"evaluation.prompts.split = {evaluated.split}: problems that may have been trained on do not show what "
             "was learned; set it to `held_out`"
@@ -213,64 +221,6 @@ def evaluation_has_what_it_needs(run: AnyRun) -> Problems:
         )
 
 
-def plugin_is_named_when_used(run: AnyRun) -> Problems:
-    """A reward of type `plugin` names its function, and no other does."""
-    for index, part in enumerate(run.rewards.parts if run.rewards else ()):
-        place = f"rewards.parts.{index}.plugin"
-        if part.type == "plugin" and (part.plugin is None or part.plugin.count(":") != 1):
-            yield f"{place} = {part.plugin or 'null'}: a reward of type `plugin` needs it; write `module:function`"
-        if part.type != "plugin" and part.plugin is not None:
-            yield f"{place} = {part.plugin}: only `type: plugin` has it, and this is `{part.type}`; remove it"
-
-
-def reward_options_are_known(run: AnyRun) -> Problems:
-    """A reward's options are those that docs/rewards.md lists for its type; `cosine_length` is not the first part."""
-    for index, part in enumerate(run.rewards.parts if run.rewards else ()):
-        for problem in option_problems(part):
-            yield f"rewards.parts.{index}.options.{problem}"
-        if part.type == "judge" and run.rewards:
-            yield from _judge_has_time(index, part, run.rewards)
-    if run.rewards and run.rewards.parts[0].type == "cosine_length":
-        yield (
-            "rewards.parts.0.type = cosine_length: it scores by whether the first part is correct; "
-            "put the part that decides correctness first, with weight 0 if it should not add to the sum"
-        )
-
-
-def _judge_has_time(index: int, part: RewardPart, rewards: Rewards) -> Problems:
-    deadline_s = part.options.get("deadline_s", JudgeOptions.model_fields["deadline_s"].default)
-    if isinstance(deadline_s, int | float) and deadline_s >= rewards.timeout_s:
-        yield (
-            f"rewards.parts.{index}.options.deadline_s = {deadline_s:g}: a group is given up after rewards.timeout_s = "
-            f"{rewards.timeout_s:g} s, before the judge is; raise rewards.timeout_s above it, or lower deadline_s"
-        )
-
-
-def parts_name_reference_columns(run: AnyRun) -> Problems:
-    """A reward part that scores `only` some problems tells them by a reference column of the training rows."""
-    if not isinstance(run, GrpoRun | StarRun):
-        return
-    columns = run.prompts.reference_columns if isinstance(run.prompts, RowPrompts) else ()
-    for index, part in enumerate(run.rewards.parts):
-        for column in part.only:
-            if column not in columns:
-                has = f"its reference_columns are {', '.join(columns)}" if columns else "generated ones have no columns"
-                yield (
-                    f"rewards.parts.{index}.only.{column} = {part.only[column]}: the training problems have no column "
-                    f"`{column}` ({has}); add it to prompts.reference_columns, or remove the key"
-                )
-
-
-def reward_actors_grow_upwards(run: AnyRun) -> Problems:
-    """`rewards.max_actors` is not below `rewards.actors`."""
-    rewards = run.rewards
-    if rewards and rewards.max_actors is not None and rewards.max_actors < rewards.actors:
-        yield (
-            f"rewards.max_actors = {rewards.max_actors}: below rewards.actors {rewards.actors}, which are kept always; "
-            "raise it, or leave it out for a number that stays"
-        )
-
-
 RULES: tuple[Callable[[AnyRun], Problems], ...] = (
     sampling_is_not_truncated,
     groups_have_a_baseline,
@@ -285,15 +235,12 @@ RULES: tuple[Callable[[AnyRun], Problems], ...] = (
     splits_do_not_overlap,
     row_files_are_parquet_or_jsonl,
     evaluation_has_what_it_needs,
-    plugin_is_named_when_used,
-    parts_name_reference_columns,
-    reward_actors_grow_upwards,
-    reward_options_are_known,
     gpu_counts_are_whole,
     transfer_backend_fits_the_gpus,
     zero_stage_fits,
     options_do_not_override_ours,
     node_labels_are_selectors,
+    *REWARD_RULES,
     sandbox_service_has_a_token,
     tuning_is_shared_evenly,
     star_evaluates_and_saves_by_iteration,

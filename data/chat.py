@@ -104,6 +104,11 @@ def render_response(tokenizer: Tokenizer, text: str) -> Int32Array:
     return np.append(ids, np.int32(eos)).astype(np.int32)
 
 
+def encode_response_part(tokenizer: Tokenizer, text: str) -> Int32Array:
+    """[T] token ids of a text that stands inside a response: without special tokens around it. Raises DataError."""
+    return _encode(tokenizer, text, add_special_tokens=False)
+
+
 def _encode(tokenizer: Tokenizer, text: str, *, add_special_tokens: bool) -> Int32Array:
     try:
         return np.array(tokenizer(text, add_special_tokens=add_special_tokens)["input_ids"], dtype=np.int32)

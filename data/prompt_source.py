@@ -10,11 +10,12 @@ from hashlib import blake2b
 from random import Random
 from typing import Any
 
-from configs.prompts import AdditionPrompts, CountdownPrompts, ProgramPrompts, Prompts, RowPrompts
+from configs.prompts import AdditionPrompts, CountdownPrompts, ProgramPrompts, Prompts, ReasoningGymPrompts, RowPrompts
 from data import addition, countdown, programs
 from data.chat import Problem, Tokenizer, check_problem, encode_prompt, prompt_text, render_prompt
 from data.errors import DataError
 from data.hints import hinted_problem
+from data.reasoning_gym import Gym, GymProblem
 from data.records import Prompt
 from data.rows import Row, ShuffledOrder, cursor, read_cursor, read_rows
 
@@ -45,6 +46,8 @@ class PromptSource:
                 self._generated_prompt(countdown.longest(config))
             case ProgramPrompts():
                 self._generated_prompt(programs.longest(config))
+            case ReasoningGymPrompts():
+                self._gym = Gym(config)
 
     def take(self) -> Prompt:
         """The next training prompt. There is always one: files are reshuffled by (seed, epoch)."""
@@ -81,8 +84,8 @@ class PromptSource:
     def hinted(self, prompt: Prompt) -> Prompt:
         """The same problem with its answer shown in the prompt: for STaR's hints, never for training or evaluation.
 
-        Raises DataError for rows without a `hint`, for programs, and for a hinted prompt that is longer than
-        `max_prompt_tokens`.
+        Raises DataError for rows without a `hint`, for programs and reasoning-gym, and for a hinted prompt
+        that is longer than `max_prompt_tokens`.
         """
         config = self._config
         match config:
@@ -92,8 +95,8 @@ class PromptSource:
             case CountdownPrompts():
                 text = countdown.hinted_text(countdown.problem_of(prompt.reference), config.max_value)
                 token_ids, text = render_prompt(self._tokenizer, text, system_prompt=None, template="raw")
-            case ProgramPrompts():
-                raise _no_hints()
+            case ProgramPrompts() | ReasoningGymPrompts():
+                raise _no_hints(config.type)
             case RowPrompts():
                 problem = hinted_problem(self._problem(config, prompt.prompt_id), config.hint, prompt.reference)
                 token_ids, text = render_prompt(
@@ -113,8 +116,8 @@ class PromptSource:
                 longest = countdown.longest(config)
                 room = len(render_prompt(self._tokenizer, longest.text, system_prompt=None, template="raw")[0])
                 self._check_length(room + 4 * config.numbers + 1, f"a hinted prompt of {longest.text!r}")
-            case ProgramPrompts():
-                raise _no_hints()
+            case ProgramPrompts() | ReasoningGymPrompts():
+                raise _no_hints(config.type)
             case RowPrompts():
                 for number in range(len(self._rows)):
                     self.hinted(self._row_prompt(config, number))
@@ -133,7 +136,9 @@ class PromptSource:
         """Continue where `state` was taken. Raises DataError when it belongs to other data."""
         self._taken = read_cursor(state, self._config.type, len(self._rows))
 
-    def _draw(self, config: AdditionPrompts | CountdownPrompts | ProgramPrompts, rng: Random) -> Prompt:
+    def _draw(
+        self, config: AdditionPrompts | CountdownPrompts | ProgramPrompts | ReasoningGymPrompts, rng: Random
+    ) -> Prompt:
         match config:
             case AdditionPrompts():
                 return self._generated_prompt(addition.draw(config, rng, config.split))
@@ -141,6 +146,15 @@ class PromptSource:
                 return self._generated_prompt(countdown.draw(config, rng, config.split))
             case ProgramPrompts():
                 return self._generated_prompt(programs.draw(config, rng, config.split))
+            case ReasoningGymPrompts():
+                return self._gym_prompt(config, self._gym.draw(rng, config.split))
+
+    def _gym_prompt(self, config: ReasoningGymPrompts, problem: GymProblem) -> Prompt:
+        token_ids, text = render_prompt(
+            self._tokenizer, problem.question, system_prompt=config.system_prompt, template=config.template
+        )
+        self._check_length(len(token_ids), f"task {problem.task!r} with seed {problem.seed}: the prompt")
+        return Prompt(problem.prompt_id, token_ids, text, problem.reference)
 
     def _generated_prompt(
         self, problem: addition.AdditionProblem | countdown.CountdownProblem | programs.ProgramProblem
@@ -181,10 +195,8 @@ class PromptSource:
             )
 
 
-def _no_hints() -> DataError:
-    return DataError(
-        "problems of type programs have no hints: leave out STaR's rationalization, or use other problems."
-    )
+def _no_hints(type: str) -> DataError:
+    return DataError(f"problems of type {type} have no hints: leave out STaR's rationalization, or use other problems.")
 
 
 def _row_id(row: Row, prompt_column: str) -> str:

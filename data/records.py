@@ -54,8 +54,10 @@ class Completion:
     """What the policy wrote. The stop token, when there is one, is its last token."""
 
     token_ids: Int32Array  # [T]
-    logprobs: FloatArray  # [T] behaviour logprobs, of the distribution sampled from (after the temperature)
-    versions: Int32Array  # [T] version of the weights that sampled each token
+    logprobs: (
+        FloatArray  # [T] behaviour logprobs, of the distribution sampled from (after the temperature); NaN: unknown
+    )
+    versions: Int32Array  # [T] version of the weights that sampled each token; -1: not the policy's
     text: str  # decoded without special tokens that the tokenizer marks as such
     finish_reason: FinishReason  # "length": cut at max_completion_tokens
 

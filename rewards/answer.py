@@ -20,6 +20,7 @@ _PHRASE = re.compile(
     r"|^#### ",
     re.MULTILINE,
 )
+_FINAL = re.compile(r"(?i:\bfinal answer)\**\s*(?:(?i:is)\b|[:：])[\s:：*]*(?:(?i:the final answer is)\s*)?(?=\$|\\\()")
 _SENTENCE_END = re.compile(
     r"[.。!](?=\s|\*|$)|\n|[,，]?\s+(?i:because|since|as|which|where|so|not|but|I hope)\b|(?<=[A-J])\s+non\b"
 )
@@ -139,6 +140,8 @@ def final_answer(response: str, *, choice: bool = False, thinking_open: bool = F
     visible = outside_thinking(response, thinking_open)
     boxed = last_boxed(visible)
     if boxed is not None:
+        if (final := _final_after_boxes(visible)) is not None:
+            return Answer(final, "phrase")
         return Answer(boxed, "boxed") if boxed.strip() else None
     tagged = last_tagged(visible)
     if tagged is not None:
@@ -149,6 +152,13 @@ def final_answer(response: str, *, choice: bool = False, thinking_open: bool = F
     if not tail:
         return None
     return _from_phrase(tail, choice) or _from_closing(tail, choice)
+
+
+def _final_after_boxes(visible: str) -> str | None:
+    """The formula of "the final answer is $5$" when it comes after the last box: the boxes held steps."""
+    rest = visible[max(mark.end() for mark in _BOX.finditer(visible)) :][-TAIL_CHARACTERS:]
+    finals = list(_FINAL.finditer(rest))
+    return _math_run(rest[finals[-1].end() :], at_start=True) if finals else None
 
 
 def _bare(text: str) -> str:

@@ -23,6 +23,7 @@ from rewards.length import cosine_length, overlong_penalty
 from rewards.math import MathReward
 from rewards.number import exact_number
 from rewards.plugin import load_plugin
+from rewards.reasoning_gym import ReasoningGymReward
 from rewards.repetition import repetition
 from rewards.sample import InfrastructureError, Reward, Sample, Score
 from sandbox.configured import configured
@@ -59,10 +60,13 @@ class Rubric:
 
     def __init__(self, config: Rewards) -> None:
         self._buffer_tokens = config.overlong_buffer_tokens
+        workers = max(1, len(os.sched_getaffinity(0)) // config.actors)
         self._math: MathReward | None = None
         if any(part.type == "math" for part in config.parts):
-            workers = max(1, len(os.sched_getaffinity(0)) // config.actors)
             self._math = MathReward(config.verifier_timeout_s, workers)
+        self._gym: ReasoningGymReward | None = None
+        if any(part.type == "reasoning_gym" for part in config.parts):
+            self._gym = ReasoningGymReward(config.verifier_timeout_s, workers)
         self._sandbox, self._actors = config.sandbox, config.actors
         self._code: list[CodeReward] = []
         self._judges: list[JudgeReward] = []
@@ -77,6 +81,8 @@ class Rubric:
         """Start what the parts need. Raises rewards.sample.InfrastructureError."""
         if self._math is not None:
             await self._math.start()
+        if self._gym is not None:
+            await self._gym.start()
         for part in (*self._code, *self._judges):
             await part.start()
 
@@ -84,6 +90,8 @@ class Rubric:
         """End every process that `start` started."""
         if self._math is not None:
             await self._math.close()
+        if self._gym is not None:
+            await self._gym.close()
         for part in (*self._code, *self._judges):
             await part.close()
 
@@ -155,6 +163,8 @@ class Rubric:
         options = section.model_dump()
         if part.type == "math":
             return _Part(name, part.weight, part.gate, score_async=self._math)
+        if part.type == "reasoning_gym":
+            return _Part(name, part.weight, part.gate, score_async=self._gym)
         if part.type == "code":
             workers = self._sandbox.workers or max(1, len(os.sched_getaffinity(0)) // self._actors)
             code = CodeReward(configured(self._sandbox.model_copy(update={"workers": workers})), **options)

@@ -1,15 +1,15 @@
-"""A pool of processes that compare mathematical answers and can be killed at any time.
+"""A pool of processes that judge answers and can be killed at any time.
 
-A comparison that uses up its processor time, or three times that on the clock, is killed and raises VerifierTimeout;
+A question that uses up its processor time, or three times that on the clock, is killed and raises VerifierTimeout;
 one that kills its process raises VerifierDied; what goes wrong without the answer's doing raises VerifierUnavailable.
 No process outlives the pool: they die with their parent, at the end of their input, and at `close`.
 """
 
 import asyncio
 import contextlib
-import itertools
 import json
 import os
+import secrets
 import signal
 import sys
 from asyncio.subprocess import DEVNULL, PIPE, Process
@@ -25,11 +25,11 @@ _ROOT = Path(__file__).resolve().parents[1]
 
 
 class VerifierTimeout(RuntimeError):
-    """The comparison did not end within its processor time; its process was killed."""
+    """The question did not end within its processor time; its process was killed."""
 
 
 class VerifierDied(RuntimeError):
-    """The comparison brought its process down or over its memory, twice or by its own report."""
+    """The question brought its process down or over its memory, twice or by its own report."""
 
 
 class VerifierUnavailable(InfrastructureError):
@@ -47,10 +47,9 @@ class _Killed(Exception):
 class _Verifier:
     """One supervisor process with its worker. At most one request at a time."""
 
-    def __init__(self, memory_mib: int) -> None:
-        self._memory_mib = memory_mib
+    def __init__(self, memory_mib: int, module: str) -> None:
+        self._memory_mib, self._module = memory_mib, module
         self._process: Process | None = None
-        self._ids = itertools.count()
         self._killed = False  # a kill was sent, and the frames up to the next "ready" are still to be read
 
     async def start(self) -> None:
@@ -73,18 +72,19 @@ class _Verifier:
     async def _spawn(self) -> None:
         paths = [str(_ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
         self._process = await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "rewards.verifier_worker", str(self._memory_mib),
+            sys.executable, "-m", self._module, str(self._memory_mib),
             stdin=PIPE, stdout=PIPE, stderr=DEVNULL, cwd=_ROOT, start_new_session=True,
             env={**os.environ, "PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"},
         )  # fmt: skip
         await self._until("ready")
 
-    async def ask(self, gold: str, answer: str, cpu_s: float) -> dict[str, Any]:
+    async def ask(self, question: dict[str, Any], cpu_s: float) -> dict[str, Any]:
         """Reply to one request. Raises _Killed, TimeoutError (then the worker is being killed), VerifierUnavailable."""
         await self.start()
         assert self._process is not None
         assert self._process.stdin is not None
-        request = {"id": next(self._ids), "gold": gold, "answer": answer, "cpu_s": cpu_s}
+        # No id can be guessed, so that nothing an answer brings about can pass for the reply to a later question.
+        request = {"id": secrets.token_hex(8), **question, "cpu_s": cpu_s}
         try:
             self._process.stdin.write(json.dumps(request).encode() + b"\n")
             async with asyncio.timeout(CLOCK_FACTOR * cpu_s):
@@ -150,8 +150,11 @@ class _Verifier:
 class VerifierPool:
     """`workers` verifier processes with a memory cap each; requests wait for a free one, in order of arrival."""
 
-    def __init__(self, workers: int, timeout_s: float, memory_mib: int = 1024) -> None:
-        self._verifiers = [_Verifier(memory_mib) for _ in range(workers)]
+    def __init__(
+        self, workers: int, timeout_s: float, memory_mib: int = 1024, module: str = "rewards.verifier_worker"
+    ) -> None:
+        """`module` is what the processes run; it speaks the protocol of rewards/verifier_worker.py."""
+        self._verifiers = [_Verifier(memory_mib, module) for _ in range(workers)]
         self._free: asyncio.Queue[_Verifier] = asyncio.Queue()
         self._timeout_s = timeout_s
 
@@ -166,21 +169,25 @@ class VerifierPool:
         await asyncio.gather(*(verifier.stop() for verifier in self._verifiers))
 
     async def same(self, gold: str, answer: str) -> bool:
-        """Whether the answers agree. Raises VerifierTimeout, VerifierDied or VerifierUnavailable.
+        """Whether the answers agree. Raises what `ask` raises."""
+        return bool((await self.ask({"gold": gold, "answer": answer}))["same"])
+
+    async def ask(self, question: dict[str, Any]) -> dict[str, Any]:
+        """The reply to one question. Raises VerifierTimeout, VerifierDied, VerifierUnavailable, or RuntimeError.
 
         The wait for a free process is bounded: whoever holds one has a deadline.
         """
         verifier = await self._free.get()
         try:
-            return await self._ask_twice(verifier, gold, answer)
+            return await self._ask_twice(verifier, question)
         finally:
             self._free.put_nowait(verifier)
 
-    async def _ask_twice(self, verifier: _Verifier, gold: str, answer: str) -> bool:
+    async def _ask_twice(self, verifier: _Verifier, question: dict[str, Any]) -> dict[str, Any]:
         """Ask again after a death that may have had another cause than the answer (such as the host's memory)."""
         for last in (False, True):
             try:
-                reply = await verifier.ask(gold, answer, self._timeout_s)
+                reply = await verifier.ask(question, self._timeout_s)
             except TimeoutError as error:
                 raise VerifierTimeout(f"no verdict within {self._timeout_s:g} s") from error
             except _Killed as death:
@@ -194,8 +201,8 @@ class VerifierPool:
                     raise
                 continue
             if "refused" in reply:
-                raise VerifierDied(f"the comparison failed with {reply['refused']}")
+                raise VerifierDied(f"the verifier failed with {reply['refused']}")
             if "error" in reply:
-                raise RuntimeError(f"the comparison raised {reply['error']}")
-            return bool(reply["same"])
+                raise RuntimeError(f"the verifier raised {reply['error']}")
+            return reply
         raise AssertionError("unreachable")

@@ -29,7 +29,7 @@ _WARM_UP = [
 def main() -> int:
     """Supervise workers until the requests end. Returns the exit code."""
     parent = os.getppid()
-    _die_with(parent)
+    die_with(parent)
     # The protocol keeps private descriptors; whatever the libraries print goes nowhere.
     requests, replies = os.dup(0), os.dup(1)
     nothing = os.open(os.devnull, os.O_RDWR)
@@ -41,7 +41,7 @@ def main() -> int:
         for gold, answer in _WARM_UP:
             same_answer(gold, answer)
     except Exception as error:
-        _write(replies, {"failed": f"{type(error).__name__}: {error}"})
+        write_frame(replies, {"failed": f"{type(error).__name__}: {error}"})
         return 1
     gc.freeze()
     return _supervise(requests, replies, memory_bytes=int(sys.argv[1]) * 2**20)
@@ -64,7 +64,7 @@ def _supervise(requests: int, replies: int, memory_bytes: int) -> int:
         _, status = os.waitpid(worker, 0)
         worker = 0
         if os.WIFSIGNALED(status):
-            _write(replies, {"died": os.WTERMSIG(status)})
+            write_frame(replies, {"died": os.WTERMSIG(status)})
         elif os.WEXITSTATUS(status) != 0:
             return 0  # the requests have ended
 
@@ -73,11 +73,11 @@ def _work(supervisor: int, requests: int, replies: int, memory_bytes: int) -> No
     """Serve requests in a forked child: exit 0 to be replaced, 1 when there are no more."""
     from rewards.equivalence import same_answer
 
-    _die_with(supervisor)
+    die_with(supervisor)
     resource.setrlimit(resource.RLIMIT_AS, (memory_bytes, memory_bytes))
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0))
-    _write(replies, {"ready": os.getpid()})
+    write_frame(replies, {"ready": os.getpid()})
     with os.fdopen(requests, "rb") as lines:
         for _ in range(RECYCLE_AFTER):
             line = lines.readline()
@@ -96,7 +96,7 @@ def _work(supervisor: int, requests: int, replies: int, memory_bytes: int) -> No
                 # When the reference can be compared with itself, it was the answer that broke the algebra.
                 reply["refused" if _is_usable(request["gold"]) else "error"] = text
             signal.setitimer(signal.ITIMER_PROF, 0)
-            _write(replies, reply)
+            write_frame(replies, reply)
     os._exit(0)
 
 
@@ -110,14 +110,14 @@ def _is_usable(gold: str) -> bool:
     return True
 
 
-def _die_with(parent: int) -> None:
+def die_with(parent: int) -> None:
     """Have the kernel kill this process when its parent ends; leave at once when it already has."""
     ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
 
 
-def _write(replies: int, frame: dict[str, Any]) -> None:
+def write_frame(replies: int, frame: dict[str, Any]) -> None:
     os.write(replies, json.dumps(frame).encode() + b"\n")  # below PIPE_BUF, so it is whole or not there
 
 

@@ -94,6 +94,12 @@ def build_step(
     valid_N = np.repeat(valid_C, lengths_C)
     fresh_N = fresh_mask(versions_N, version, algorithm.staleness.max_staleness)
     trained_N = valid_N & fresh_N
+    if np.isnan(np.concatenate([c.logprobs for c in completions])[trained_N]).any():
+        workers = ", ".join(sorted({scored.group.worker for scored in groups}))
+        raise ValueError(
+            f"a completion sampled by {workers} has no behaviour logprobs (NaN): a policy gradient cannot weigh it; "
+            "groups of a teacher behind an endpoint are for supervised training"
+        )
     masks = np.split(trained_N, np.cumsum(lengths_C)[:-1])
     weights = loss_weights(algorithm.aggregation, masks, max_completion_tokens=max_completion_tokens)
     sequences = tuple(

@@ -121,7 +121,8 @@ def test_keys_of_the_other_method_are_named_as_such():
         ("rewards.parts=[]", "rewards.parts = [], which is a list: expected a list of sections (at least 1)"),
         (
             "prompts.type=additon",
-            'prompts.type = "additon": expected one of `addition`, `countdown`, `programs`, `rows`; did you mean',
+            'prompts.type = "additon": expected one of `addition`, `countdown`, `programs`, `reasoning_gym`, `rows`; '
+            "did you mean",
         ),
         ("optimizer={learning_rate: 1}", "optimizer.type: missing; expected one of `adamw`, `muon`"),
         ("method=gpro", f'method = "gpro": expected one of {METHODS}; did you mean `grpo`?'),

@@ -10,7 +10,8 @@ from configs.pipeline_load import Pipeline, load_config
 from configs.run import GrpoRun
 
 pytestmark = pytest.mark.unit
-CPU_RECIPES = ("code_cpu", "countdown_cpu", "countdown_star_cpu", "demo", "demo_star")
+CPU_RECIPES = ("code_cpu", "countdown_cpu", "countdown_star_cpu", "demo", "demo_star", "journey_source_cpu")
+AFTER_ANOTHER_RUN = ("journey_cpu", "shortcut_cpu")  # whose files they read
 CONFIGS = Path(__file__).parents[2] / "configs"
 RECIPES = sorted(CONFIGS.glob("*.yaml"))
 
@@ -26,7 +27,7 @@ def test_every_recipe_parses_keeps_the_rules_and_survives_a_dump(recipe: Path, t
 @pytest.mark.parametrize(
     ("recipe", "gpus"),
     [
-        *((name, 0) for name in CPU_RECIPES),
+        *((name, 0) for name in (*CPU_RECIPES, *AFTER_ANOTHER_RUN)),
         *(("gsm8k_1gpu", 1), ("tinyzero", 2), ("math_8gpu", 8), ("r1_zero", 8), ("math_64gpu_zero3", 64)),
     ],
 )
@@ -61,3 +62,9 @@ def test_the_64_gpu_recipe_is_asynchronous_with_48_gpus_that_sample():
     assert isinstance(run, GrpoRun)
     assert run.rollout.workers * run.rollout.gpus_per_worker == 48
     assert (run.rollout.tensor_parallel, run.learner.zero_stage, run.algorithm.staleness.max_staleness) == (2, 3, 4)
+
+
+def test_journey_and_shortcut_differ_in_their_rows_alone():
+    journey, shortcut = (load_run(CONFIGS / f"{name}_cpu.yaml", check_paths=False) for name in ("journey", "shortcut"))
+    texts = [dump_run(run).replace("journey.parquet", "shortcut.parquet") for run in (journey, shortcut)]
+    assert texts[0].replace("name: journey", "name: shortcut") == texts[1]

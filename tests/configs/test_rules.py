@@ -6,6 +6,7 @@ import pytest
 
 from configs.load import ConfigError, load_run
 from configs.rules import RULES
+from tests.configs.reward_cases import BROKEN_REWARDS
 from tests.configs.sandbox_cases import BROKEN_SANDBOX
 from tests.configs.score_cases import BROKEN_SCORES
 from tests.configs.star_cases import BROKEN_STAR
@@ -15,22 +16,7 @@ CONFIGS = Path(__file__).parents[2] / "configs"
 
 # rule, recipe, overrides, then what its message must hold: the value, the rule, the remedy
 BROKEN = [
-    (
-        "parts_name_reference_columns",
-        "demo",
-        ["rewards.parts.0.only={kind: maths}"],
-        "rewards.parts.0.only.kind = maths",
-        "generated ones have no columns",
-        "remove the key",
-    ),
-    (
-        "reward_actors_grow_upwards",
-        "demo",
-        ["rewards.actors=3", "rewards.max_actors=2"],
-        "rewards.max_actors = 2",
-        "below rewards.actors 3",
-        "leave it out",
-    ),
+    *BROKEN_REWARDS,
     *BROKEN_SANDBOX,
     *BROKEN_STAR,
     *BROKEN_SCORES,
@@ -178,55 +164,12 @@ BROKEN = [
         "use 1",
     ),
     (
-        "plugin_is_named_when_used",
+        "vocabulary_fits_the_task",
         "demo",
-        ["rewards.parts.0.type=plugin"],
-        "rewards.parts.0.plugin = null",
-        "needs it",
-        "module:function",
-    ),
-    (
-        "plugin_is_named_when_used",
-        "demo",
-        ["rewards.parts.1.plugin=a:b"],
-        "rewards.parts.1.plugin = a:b",
-        "this is `format`",
-        "remove it",
-    ),
-    (
-        "reward_options_are_known",
-        "demo",
-        ["rewards.parts.1.options={prefx: x}"],
-        "rewards.parts.1.options.prefx = 'x'",
-        "has no option",
-        "did you mean `prefix`",
-    ),
-    (
-        "reward_options_are_known",
-        "demo",
-        ["rewards.parts.0.type=cosine_length"],
-        "rewards.parts.0.type = cosine_length",
-        "the first part is correct",
-        "put the part that decides correctness first",
-    ),
-    (
-        "reward_options_are_known",
-        "demo",
-        [
-            "rewards.timeout_s=300",
-            "rewards.parts.1={type: judge, options: {url: 'http://10.0.0.1/v1', model: m, rubric: good}}",
-        ],
-        "rewards.parts.1.options.url = 'http://10.0.0.1/v1'",
-        "plain http",
-        "use https",
-    ),
-    (
-        "reward_options_are_known",
-        "demo",
-        ["rewards.parts.1={type: judge, options: {url: 'https://a/v1', model: m, rubric: good}}"],
-        "rewards.parts.1.options.deadline_s = 120",
-        "given up after rewards.timeout_s = 30 s",
-        "raise rewards.timeout_s",
+        ["prompts={type: reasoning_gym, task: leg_counting}"],
+        "prompts.type = reasoning_gym",
+        "in words",
+        "`type: folder`",
     ),
     (
         "gpu_counts_are_whole",

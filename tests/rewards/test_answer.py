@@ -42,6 +42,20 @@ def test_the_last_box_counts_with_those_joined_to_it(response: str, answer: str 
 
 
 @pytest.mark.parametrize(
+    ("response", "answer"),
+    [
+        (r"Half is \boxed{200}, so \boxed{255}. Final Answer: The final answer is $10,455$. I hope so.", "10,455"),
+        (r"\boxed{255}. The final answer is: $10455$", "10455"),
+        (r"The final answer is $1$, or rather \boxed{2}", "2"),
+        (r"\boxed{2}. The final answer is not $1$", "2"),
+        (r"\boxed{2}. The answer is $1$", "2"),
+    ],
+)
+def test_a_final_answer_in_a_formula_outranks_boxes_before_it(response: str, answer: str):
+    assert found(response) == answer
+
+
+@pytest.mark.parametrize(
     "response",
     [
         r"<think>\boxed{42}</think>",

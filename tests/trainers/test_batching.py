@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -74,3 +76,11 @@ def test_an_empty_completion_is_not_valid():
 )
 def test_judge(rewards: list[float | None], expected: str):
     assert judge(scored_group(0, rewards), 2) == expected
+
+
+def test_a_batch_refuses_completions_whose_behaviour_logprobs_are_unknown():
+    scored = scored_group(0, [1.0, 0.0])
+    taught = replace(scored.group.completions[0], logprobs=np.full(3, np.nan, dtype=np.float32))
+    group = replace(scored.group, completions=(taught, scored.group.completions[1]))
+    with pytest.raises(ValueError, match="no behaviour logprobs"):
+        build_step([replace(scored, group=group)], algorithm=Algorithm(), version=0, max_completion_tokens=8)
