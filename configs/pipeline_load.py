@@ -181,7 +181,8 @@ def _exports_are_written(stages: Sequence[ResolvedStage]) -> Iterator[str]:
     runs = {stage.name: stage.run for stage in stages}
     for stage in stages:
         for link in stage.links:
-            if link.output == "policy" and not runs[link.stage].checkpoints.export:
+            trains_it = runs.get(link.stage)  # None: its own problems are told already
+            if link.output == "policy" and trains_it is not None and not trains_it.checkpoints.export:
                 yield (
                     f"stage {link.stage}: checkpoints.export = false: the stage {stage.name} uses its policy as a "
                     "model folder, which is then not written; remove the key"

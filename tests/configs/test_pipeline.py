@@ -140,6 +140,11 @@ def test_problems_of_all_stages_come_together_with_their_stage(tmp_path: Path):
     assert "stage rl: rollout.grop_size = 4: unknown key; did you mean `group_size`?" in text
 
 
+def test_a_broken_stage_is_told_once_and_not_again_by_those_that_use_it(tmp_path: Path):
+    text = problems(tree(), tmp_path, "stages.sft.stages.0.steps=many")
+    assert text.count("stage ") == 1
+
+
 def test_files_that_no_stage_makes_must_be_there(tmp_path: Path):
     text = problems(tree(), tmp_path, "stages.rl.prompts={type: rows, path: absent.jsonl, template: raw}")
     assert text.startswith("stage rl: prompts.path = absent.jsonl: no such file")
