@@ -113,6 +113,18 @@ class LearnerGroup:
         more = {"train/tokens_per_s": sum(lengths) / report.train_s, "train/skipped_steps": float(self._skipped)}
         return replace(report, metrics={**report.metrics, **more})
 
+    async def loss(self, batch: Batch) -> float:
+        """The sum of weight times token loss over all ranks, without an update."""
+        lengths = [sequence.num_tokens for sequence in batch.sequences]
+        plan = plan_microbatches(lengths, self._learner.tokens_per_microbatch, len(self._ranks))
+        settings = replace(batch, sequences=())
+        async with self._turn:
+            calls = [
+                rank.loss.remote([[batch.sequences[i] for i in indices] for indices in microbatches], settings)
+                for rank, microbatches in zip(self._ranks, plan, strict=True)
+            ]
+            return (await self._ask(calls, "compute a loss", self._learner.step_timeout_s))[0]
+
     async def save(self, folder: Path, *, export: bool) -> None:
         """DeepSpeed state into `learner/`, the policy into `policy/`."""
         async with self._turn:

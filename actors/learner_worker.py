@@ -26,12 +26,12 @@ from actors.log_file import write_log_file
 from actors.policy_module import PolicyModule, load_policy, to_device
 from actors.score_module import ScoreModule, load_scorer
 from actors.shared_memory_op import load_shared_memory_op
-from algorithms.losses import cross_entropy_loss, policy_loss, reduce_metrics
+from algorithms.losses import LossOutput, cross_entropy_loss, policy_loss, reduce_metrics
 from algorithms.score_losses import score_loss
 from configs.algorithm import Algorithm
 from configs.engines import Learner
 from configs.prompts import AdamW, Optimizer
-from data.packing import pack
+from data.packing import PackedTokens, pack
 from data.records import Batch, FloatArray, Int32Array, Sequence, StepReport
 
 TOKENIZER_FILES = ("*.json", "*.jinja", "*.txt", "*.model")
@@ -200,25 +200,7 @@ class LearnerWorker:
         for index, sequences in enumerate(microbatches):
             packed = to_device(pack(sequences), self._device)
             engine.set_gradient_accumulation_boundary(index == len(microbatches) - 1)
-            logprobs_R = engine(packed, batch.temperature)
-            if batch.objective == "policy":
-                if self._algorithm is None or packed.behaviour_logprobs_R is None:
-                    raise RuntimeError(
-                        "a policy step needs an algorithm and behaviour logprobs; one of them is missing"
-                    )
-                output = policy_loss(
-                    self._algorithm,
-                    logprobs_R=logprobs_R,
-                    behaviour_R=packed.behaviour_logprobs_R,
-                    advantages_R=packed.advantages_R,
-                    weights_R=packed.weights_R,
-                    segment_R=packed.segment_R,
-                    reference_R=packed.reference_logprobs_R,
-                )
-            elif batch.objective == "cross_entropy":
-                output = cross_entropy_loss(logprobs_R, packed.weights_R)
-            else:
-                output = score_loss(batch.objective, logprobs_R, packed)
+            output = self._loss(packed, batch)
             engine.backward(output.loss * self._world_size)
             _accumulate(sums, output.sums)
         norm, skipped = self._step()
@@ -227,6 +209,33 @@ class LearnerWorker:
         metrics = reduce_metrics(self._over_ranks(sums))
         metrics |= {"train/grad_norm": norm, "train/learning_rate": engine.optimizer.param_groups[0]["lr"]}
         return StepReport(version=self._version, skipped=skipped, metrics=metrics, train_s=time.perf_counter() - start)
+
+    def _loss(self, packed: PackedTokens, batch: Batch) -> LossOutput:
+        """A micro-batch's share of the step's loss, by the batch's objective."""
+        values_R = self._engine(packed, batch.temperature)
+        if batch.objective == "cross_entropy":
+            return cross_entropy_loss(values_R, packed.weights_R)
+        if batch.objective != "policy":
+            return score_loss(batch.objective, values_R, packed)
+        if self._algorithm is None or packed.behaviour_logprobs_R is None:
+            raise RuntimeError("a policy step needs an algorithm and behaviour logprobs; one of them is missing")
+        return policy_loss(
+            self._algorithm,
+            logprobs_R=values_R,
+            behaviour_R=packed.behaviour_logprobs_R,
+            advantages_R=packed.advantages_R,
+            weights_R=packed.weights_R,
+            segment_R=packed.segment_R,
+            reference_R=packed.reference_logprobs_R,
+        )
+
+    def loss(self, microbatches: Seq[Seq[Sequence]], batch: Batch) -> float:
+        """The step's loss over all ranks under the present weights, which stay as they are."""
+        sums: dict[str, float] = {}
+        with torch.no_grad():
+            for sequences in microbatches:
+                _accumulate(sums, self._loss(to_device(pack(sequences), self._device), batch).sums)
+        return self._over_ranks(sums)["loss"]
 
     def _step(self) -> tuple[float, bool]:
         """Change the weights unless the gradient is not finite: its norm, and whether the step was skipped."""

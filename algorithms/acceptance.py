@@ -1,24 +1,35 @@
-"""Which sampled rationales STaR trains on (Zelikman et al. 2022, arXiv 2203.14465): those whose answer is right.
+"""Which sampled rationales are trained on (STaR, Zelikman et al. 2022, arXiv 2203.14465): those whose answer is right.
 
 Right means that the first reward part gave full score: STaR looks at the answer and not at the way to it, so a wrong
 way to a right answer is accepted. Of the right ones, exact repetitions are dropped and at most a cap are kept (as in
-RFT, arXiv 2308.01825, and ReST-EM, arXiv 2312.06585). Pure.
+RFT, arXiv 2308.01825, and ReST-EM, arXiv 2312.06585). Rejection sampling chooses its rows in the same way, or keeps
+whatever has an end. Pure.
 """
+
+from typing import Literal
 
 from data.rationales import Fate, Rationale
 from data.records import Completion, Prompt, ScoredGroup, Verdict
 
 
-def accept(problem: Prompt, scored: ScoredGroup, *, hinted: bool, cap: int, shortest: int = 0) -> tuple[Rationale, ...]:
+def accept(
+    problem: Prompt,
+    scored: ScoredGroup,
+    *,
+    hinted: bool,
+    cap: int,
+    shortest: int = 0,
+    keep: Literal["correct", "all"] = "correct",
+) -> tuple[Rationale, ...]:
     """The fate of each completion of a group, in order of sample.
 
     `problem`: the prompt without hint, which a hinted group was not sampled from. `cap`: most completions with the
-    fate `trained`. `shortest`: right ones with fewer tokens are `too_short`.
+    fate `trained`. `shortest`: right ones with fewer tokens are `too_short`. `keep`: `all` asks for no verdict.
     """
     seen: set[bytes] = set()
     judged: list[Rationale] = []
     for sample, (completion, verdict) in enumerate(zip(scored.group.completions, scored.verdicts, strict=True)):
-        fate = _fate(completion, verdict, shortest)
+        fate = _fate(completion, verdict, shortest, keep)
         if fate == "trained":
             key = completion.token_ids.tobytes()
             fate = "duplicate" if key in seen else "over_cap" if len(seen) >= cap else "trained"
@@ -37,11 +48,11 @@ def needs_hint(sampled: tuple[Rationale, ...]) -> bool:
     return "trained" not in fates and fates != {"no_verdict"}
 
 
-def _fate(completion: Completion, verdict: Verdict, shortest: int) -> Fate:
-    if verdict.score is None:
+def _fate(completion: Completion, verdict: Verdict, shortest: int, keep: Literal["correct", "all"]) -> Fate:
+    if keep == "correct" and verdict.score is None:
         return "no_verdict"
-    if not verdict.correct:
+    if keep == "correct" and not verdict.correct:
         return "wrong"
-    if completion.finish_reason == "length":
+    if completion.finish_reason == "length" or not len(completion.token_ids):
         return "cut"  # it has no end, and training on it would teach not to end
     return "too_short" if len(completion.token_ids) < shortest else "trained"

@@ -6,9 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from actors.fleet import Fleet
-from actors.reward_service import RewardService
 from cli.cluster import start_ray
+from cli.sampling import open_sampler
 from configs.errors import ConfigError
 from configs.run import AnyRun
 from data.prompt_source import PromptSource
@@ -64,22 +63,18 @@ async def _evaluate(
 ) -> EvalReport:
     assert run.evaluation is not None
     assert run.rollout is not None
-    assert run.rewards is not None
-    fleet = Fleet(
-        model=str(policy),
-        max_model_len=run.policy.max_model_len,
+    async with open_sampler(
+        policy,
         dtype=run.policy.dtype,
+        max_model_len=run.policy.max_model_len,
         rollout=run.rollout,
-        backend="host",
-        run_folder=folder,
-    )
-    rewards = RewardService(run.rewards, run.rollout.max_completion_tokens, folder)
-    try:
-        await fleet.start()
-        await fleet.serve_folder_weights(version=0)
+        rewards=run.rewards,
+        folder=folder,
+    ) as sampler:
+        assert sampler.rewards is not None
         report = await evaluate(
-            fleet,
-            rewards,
+            sampler.fleet,
+            sampler.rewards,
             prompts,
             samples=run.evaluation.samples,
             temperature=run.evaluation.temperature,
@@ -88,7 +83,5 @@ async def _evaluate(
             step=0,
             thought_tags=thought_tags,
         )
-    finally:
-        await asyncio.gather(fleet.close(), rewards.close())
     RolloutStore(folder / "rollouts").write(0, report.groups, advantages={}, kind="eval")
     return report

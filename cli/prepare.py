@@ -15,12 +15,12 @@ from configs.pipeline import AnyConfig
 from configs.policy import FolderPolicy
 from configs.prompts import SftStage
 from configs.resource_rules import Node, check_resources
-from configs.run import AnyRun, GrpoRun, RewardModelRun, SftRun, StarRun, StepLabelsRun
+from configs.run import AnyRun, GrpoRun, RejectionRun, RewardModelRun, SftRun, StarRun, StepLabelsRun
+from data.mixture import Pair, PairSource, held_out_pairs, open_traces
 from data.prompt_source import PromptSource
 from data.records import Prompt
 from data.scored_examples import ExampleSet, read_examples
 from data.solutions import Solution, read_solutions
-from data.traces import TraceSource
 from data.vocabulary import build_tokenizer
 from telemetry.versions import collect_versions
 from trainers.checkpoints import newest_complete
@@ -36,7 +36,8 @@ class Prepared:
     tokenizer: Any
     prompts: PromptSource | None  # of GRPO and STaR
     evaluation_prompts: list[Prompt]
-    traces: list[TraceSource]  # one per supervised stage
+    traces: list[PairSource]  # one per supervised stage
+    held_out: list[list[Pair]]  # of each supervised stage; empty where nothing is held out
     resume_from: Path | None  # newest complete checkpoint
     lock: IO[str]  # held while the run goes on
     examples: ExampleSet | None = None  # of a reward model
@@ -50,7 +51,8 @@ class RunData:
     tokenizer: Any
     prompts: PromptSource | None
     evaluation_prompts: list[Prompt]
-    traces: list[TraceSource]
+    traces: list[PairSource]
+    held_out: list[list[Pair]]
     examples: ExampleSet | None
     solutions: list[Solution] | None
 
@@ -70,6 +72,7 @@ def prepare(run: AnyRun, *, resume: bool, overwrite: bool) -> Prepared:
         prompts=data.prompts,
         evaluation_prompts=data.evaluation_prompts,
         traces=data.traces,
+        held_out=data.held_out,
         resume_from=resume_from,
         lock=lock,
         examples=data.examples,
@@ -89,7 +92,7 @@ def read_data(run: AnyRun) -> RunData:
     limit = run.policy.max_model_len
     rollout = run.rollout
     prompts = None
-    if isinstance(run, GrpoRun | StarRun):
+    if isinstance(run, GrpoRun | StarRun | RejectionRun):
         limit -= run.rollout.max_completion_tokens
         prompts = PromptSource(run.prompts, tokenizer, run.seed, max_prompt_tokens=limit)
     if prompts is not None and isinstance(run, StarRun) and run.star.rationalization is not None:
@@ -103,10 +106,7 @@ def read_data(run: AnyRun) -> RunData:
             max_prompt_tokens=run.policy.max_model_len - rollout.max_completion_tokens,
         )
         evaluation_prompts = held_out.first(run.evaluation.problems)
-    traces = [
-        TraceSource(stage.traces, tokenizer, run.seed + index, max_tokens=run.policy.max_model_len)
-        for index, stage in enumerate(supervised_stages(run))
-    ]
+    traces, apart = open_stages(supervised_stages(run), tokenizer, run.seed, run.policy.max_model_len)
     examples = None
     if isinstance(run, RewardModelRun):
         examples = read_examples(run.examples, tokenizer, max_tokens=limit, held_out_share=run.held_out_share)
@@ -120,7 +120,23 @@ def read_data(run: AnyRun) -> RunData:
             max_prompt_tokens=limit - completion,
             max_completion_tokens=completion,
         )
-    return RunData(tokenizer, prompts, evaluation_prompts, traces, examples, solutions)
+    return RunData(tokenizer, prompts, evaluation_prompts, traces, apart, examples, solutions)
+
+
+def open_stages(
+    stages: Sequence[SftStage], tokenizer: Any, seed: int, max_tokens: int
+) -> tuple[list[PairSource], list[list[Pair]]]:
+    """Of each stage what it trains on, and the pairs whose loss is measured. Raises DataError."""
+    traces: list[PairSource] = []
+    held_out: list[list[Pair]] = []
+    for index, stage in enumerate(stages):
+        apart = stage.held_out
+        share = apart.share or 0.0 if apart else 0.0
+        source = open_traces(stage.traces, tokenizer, seed + index, max_tokens=max_tokens, held_out_share=share)
+        own = open_traces(apart.traces, tokenizer, 0, max_tokens=max_tokens) if apart and apart.traces else None
+        traces.append(source)
+        held_out.append(held_out_pairs(source, own, apart.sequences) if apart else [])
+    return traces, held_out
 
 
 def unclaim_folder(prepared: Prepared) -> None:

@@ -104,7 +104,7 @@ async def _score_rows(
     first: object, rows: Iterator[object], reward: str, out: Path, suffix: str, id_type: pa.DataType
 ) -> ScoreSummary:
     started = time.perf_counter()
-    outcomes: dict[Outcome, int] = {"ok": 0, "verifier_error": 0, "infra_error": 0}
+    outcomes: dict[Outcome, int] = {"ok": 0, "verifier_error": 0, "infra_error": 0, "ungraded": 0}
     total = 0.0
     writer = _write_jsonl(out) if suffix == ".jsonl" else _write_parquet(out, id_type)
     with closing(writer) as write:

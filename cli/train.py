@@ -2,7 +2,6 @@
 
 import asyncio
 import json
-import signal
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -11,51 +10,28 @@ from typing import Any
 import yaml
 
 from cli.cluster import ADDRESS_FILE, await_resources, joins, start_ray
-from cli.prepare import Prepared, supervised_stages, unclaim_folder
+from cli.prepare import Prepared, unclaim_folder
 from cli.recorder import Recorder
+from cli.rejection import run_rejection
 from cli.reward_model import run_reward_model
 from cli.session import Session, listening, open_session
 from cli.star import build_star_loop
 from cli.step_labels import run_step_labels
+from cli.stop import StopRequest
+from cli.supervised import run_sft, run_stages
 from configs.errors import ConfigError
 from configs.load import dump_run
-from configs.run import GrpoRun, RewardModelRun, SftRun, StarRun, StepLabelsRun
+from configs.run import GrpoRun, RejectionRun, RewardModelRun, StarRun, StepLabelsRun
 from data.store import RolloutStore
 from data.thinking import ThoughtTags
 from telemetry.report import write_report
 from telemetry.run_info import RunInfo
 from telemetry.versions import collect_versions
-from trainers.evaluation import EvalReport, evaluate
 from trainers.grpo import GrpoLoop, LoopResult
-from trainers.sft import run_sft_stage
-from trainers.star import StarLoop
 from trainers.star_summary import build_star_summary
 from trainers.summary import build_summary
 
 STOPPED_BY_SIGNAL = 130
-
-
-class StopRequest:
-    """The first Ctrl-C or SIGTERM asks for a clean end with a checkpoint; the second cancels everything."""
-
-    def __init__(self, recorder: Recorder) -> None:
-        self.requested = False
-        self.loop: GrpoLoop | StarLoop | None = None
-        self._recorder = recorder
-        task = asyncio.current_task()
-        assert task is not None
-        self._task = task
-        for number in (signal.SIGINT, signal.SIGTERM):
-            asyncio.get_running_loop().add_signal_handler(number, self._on_signal)
-
-    def _on_signal(self) -> None:
-        if self.requested:
-            self._task.cancel()
-            return
-        self.requested = True
-        self._recorder.note("stopping after this step, with a checkpoint; press Ctrl-C again to stop at once")
-        if self.loop is not None:
-            self.loop.request_stop()
 
 
 def train(prepared: Prepared) -> int:
@@ -111,6 +87,9 @@ async def _train(prepared: Prepared, recorder: Recorder, start: float) -> dict[s
     if isinstance(prepared.run, StepLabelsRun):
         summary = await run_step_labels(prepared, prepared.run, recorder, lambda: stop.requested)
         return await _finish(prepared, summary, recorder, start)
+    if isinstance(prepared.run, RejectionRun):
+        summary = await run_rejection(prepared, prepared.run, recorder, stop)
+        return await _finish(prepared, summary, recorder, start)
     async with open_session(prepared) as session, listening(prepared.folder, lambda c: _obey(c, session)):
         if isinstance(prepared.run, GrpoRun):
             summary = await _grpo(prepared, prepared.run, session, recorder, stop, start)
@@ -119,7 +98,7 @@ async def _train(prepared: Prepared, recorder: Recorder, start: float) -> dict[s
         elif isinstance(prepared.run, RewardModelRun):
             summary = await run_reward_model(prepared, prepared.run, session, recorder, lambda: stop.requested)
         else:
-            summary = await _sft(prepared, prepared.run, session, recorder, stop, start)
+            summary = await run_sft(prepared, prepared.run, session, recorder, stop)
     return await _finish(prepared, summary, recorder, start)
 
 
@@ -141,7 +120,7 @@ async def _grpo(
     assert session.publisher is not None
     cold_start_s = None
     if run.cold_start and prepared.resume_from is None:
-        cold_start_s = await _supervised(prepared, session, recorder, stop)
+        cold_start_s = (await run_stages(prepared, session, recorder, stop)).seconds
         if stop.requested:
             recorder.note("stopped in the cold start, before the first checkpoint: start again with --overwrite")
             return {"status": "stopped", "steps": 0, "cold_start_s": cold_start_s}
@@ -165,9 +144,7 @@ async def _grpo(
     if prepared.resume_from is not None:
         recorder.stage(f"resuming from {prepared.resume_from.name}")
         await loop.resume(prepared.resume_from)
-    stop.loop = loop
-    if stop.requested:
-        loop.request_stop()
+    stop.watch(loop)
     recorder.stage("training")
     recorder.gauges = session.gauges
     session.rewards.on_alarm = lambda alarm: recorder.note(f"reward alarm {alarm.name}: {alarm.detail}")
@@ -180,7 +157,7 @@ async def _star(
 ) -> dict[str, Any]:
     cold_start_s = None
     if run.cold_start and prepared.resume_from is None:
-        cold_start_s = await _supervised(prepared, session, recorder, stop)
+        cold_start_s = (await run_stages(prepared, session, recorder, stop)).seconds
         if stop.requested:
             recorder.note("stopped in the cold start, before the first checkpoint: start again with --overwrite")
             return {"status": "stopped", "steps": 0, "cold_start_s": cold_start_s}
@@ -190,88 +167,11 @@ async def _star(
     if prepared.resume_from is not None:
         recorder.stage(f"resuming from {prepared.resume_from.name}")
         await loop.resume(prepared.resume_from)
-    stop.loop = loop
-    if stop.requested:
-        loop.request_stop()
+    stop.watch(loop)
     recorder.stage("evaluating")
     recorder.gauges = session.gauges
     result = await loop.run()
     return build_star_summary(result, wall_s=time.monotonic() - start, cold_start_s=cold_start_s)
-
-
-async def _sft(
-    prepared: Prepared, run: SftRun, session: Session, recorder: Recorder, stop: StopRequest, start: float
-) -> dict[str, Any]:
-    reports: dict[str, EvalReport] = {}
-    if run.evaluation is not None:
-        await session.learner.begin(run.stages[0].optimizer)
-        reports["before"] = await _evaluate(prepared, run, session, recorder, step=0, version=0)
-    seconds = await _supervised(prepared, session, recorder, stop)
-    folder = prepared.folder / "checkpoints" / "final"
-    folder.mkdir(parents=True, exist_ok=True)
-    await session.learner.save(folder, export=run.checkpoints.export)
-    if run.evaluation is not None and not stop.requested:
-        steps = sum(stage.steps for stage in run.stages)
-        reports["after"] = await _evaluate(prepared, run, session, recorder, step=steps, version=run.stages[-1].steps)
-    figures: dict[str, Any] = {}
-    for when, report in reports.items():
-        figures[f"accuracy_{when}"] = report.accuracy
-        figures[f"accuracy_{when}_interval"] = [report.accuracy_low, report.accuracy_high]
-    figures |= {f"length_{when}": report.length_mean for when, report in reports.items()}
-    status = "stopped" if stop.requested else "finished"
-    return {"status": status, "train_s": seconds, "checkpoint": str(folder), **figures}
-
-
-async def _evaluate(
-    prepared: Prepared, run: SftRun, session: Session, recorder: Recorder, *, step: int, version: int
-) -> EvalReport:
-    assert run.evaluation is not None
-    assert run.rollout is not None
-    assert session.fleet is not None
-    assert session.rewards is not None
-    assert session.publisher is not None
-    recorder.stage("evaluating")
-    await session.wait_for_fleet()
-    await session.publisher.publish(version)
-    report = await evaluate(
-        session.fleet,
-        session.rewards,
-        prepared.evaluation_prompts,
-        samples=run.evaluation.samples,
-        temperature=run.evaluation.temperature,
-        max_completion_tokens=run.rollout.max_completion_tokens,
-        seed=run.seed,
-        step=step,
-        thought_tags=ThoughtTags.of(prepared.tokenizer),
-    )
-    recorder.log_step(step, report.metrics())
-    store = RolloutStore(prepared.folder / "rollouts")
-    await asyncio.to_thread(store.write, step, report.groups, advantages={}, kind="eval")
-    return report
-
-
-async def _supervised(prepared: Prepared, session: Session, recorder: Recorder, stop: StopRequest) -> float:
-    """All supervised stages, one after the other. Returns the seconds they took."""
-    start, done = time.monotonic(), 0
-    stages = supervised_stages(prepared.run)
-    recorder.begin_supervised(sum(stage.steps for stage in stages))
-    for number, (stage, source) in enumerate(zip(stages, prepared.traces, strict=True), 1):
-        recorder.stage(f"supervised stage {number} of {len(stages)}: {stage.steps} steps")
-        report = await run_sft_stage(
-            stage,
-            source,
-            session.learner,
-            recorder.supervised,
-            tracker_step=done,
-            stop_requested=lambda: stop.requested or session.fleet_failed,
-        )
-        done += report.steps_done
-        if session.fleet_failed:  # found out now, not after the rest of the stages
-            await session.wait_for_fleet()
-        if stop.requested:
-            break
-    recorder.end_supervised()
-    return time.monotonic() - start
 
 
 def _obey(command: Mapping[str, object], session: Session) -> str:

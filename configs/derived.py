@@ -12,7 +12,7 @@ from typing import Any
 
 from configs.policy import VOCABULARY_SIZE, ScratchPolicy
 from configs.reward_model import PairRows
-from configs.run import AnyRun, GrpoRun, RewardModelRun, SftRun, StarRun, StepLabelsRun, stages_of
+from configs.run import AnyRun, GrpoRun, RejectionRun, RewardModelRun, SftRun, StarRun, StepLabelsRun, stages_of
 
 BYTES = {"float32": 4, "bfloat16": 2}
 OPTIMIZER_BYTES = 12  # per parameter: float32 master weight and Adam's two moments
@@ -44,19 +44,19 @@ class Shape:
 def starts_engines(run: AnyRun) -> bool:
     """Whether the run has rollout workers and rewards: supervised fine-tuning only to evaluate, the others always."""
     wanted = not isinstance(run, SftRun) or run.evaluation is not None
-    return wanted and run.rollout is not None and run.rewards is not None
+    return wanted and run.rollout is not None and (run.rewards is not None or isinstance(run, RejectionRun))
 
 
 def demands(run: AnyRun) -> tuple[Demand, ...]:
     """CPUs and GPUs that each part reserves with Ray, and on which nodes."""
     learner = run.learner
     parts = [Demand("learner", learner.ranks, learner.cpus_per_rank, learner.gpus_per_rank, learner.node_labels)]
-    if isinstance(run, StepLabelsRun):
+    if isinstance(run, StepLabelsRun | RejectionRun):
         parts = []
-    if starts_engines(run) and run.rollout and run.rewards:
-        rollout, rewards = run.rollout, run.rewards
+    if starts_engines(run) and (rollout := run.rollout):
         cpus, gpus = rollout.cpus_per_worker, rollout.gpus_per_worker
         parts.append(Demand("rollout", rollout.workers, cpus, gpus, rollout.node_labels))
+    if starts_engines(run) and (rewards := run.rewards):
         parts.append(Demand("rewards", rewards.actors, rewards.cpus_per_actor, 0, rewards.node_labels))
     if isinstance(run, GrpoRun) and run.algorithm.kl.type != "none":
         reference = run.reference
@@ -154,10 +154,15 @@ def derived_table(run: AnyRun) -> list[Row]:
 def _step_rows(run: AnyRun) -> Iterator[Row]:
     for name, stage in stages_of(run):
         sequences = stage.sequences_per_step
-        yield f"{name}: sequences", f"{stage.steps * sequences:,}", f"{stage.steps:,} steps x {sequences} sequences"
+        if stage.steps is None:
+            yield f"{name}: epochs", f"{stage.epochs or 0:g}", f"of all rows, {sequences} sequences per step"
+        else:
+            yield f"{name}: sequences", f"{stage.steps * sequences:,}", f"{stage.steps:,} steps x {sequences} sequences"
         yield _microbatch_row(f"{name}: micro-batches per rank and step, at most", sequences, run)
     if isinstance(run, StarRun):
         yield from _iteration_rows(run)
+    if isinstance(run, RejectionRun):
+        yield from _rejection_rows(run)
     if isinstance(run, RewardModelRun):
         yield _microbatch_row("micro-batches per rank and step, at most", sequences_per_step(run), run)
     if not isinstance(run, GrpoRun):
@@ -198,6 +203,16 @@ def _iteration_rows(run: StarRun) -> Iterator[Row]:
     how = f"{tuning.epochs:g} epochs of {kept:,} rationales, {tuning.sequences_per_step} per step"
     yield "optimizer steps per iteration, at most", f"{steps:,}", how
     yield _microbatch_row("micro-batches per rank and step, at most", tuning.sequences_per_step, run)
+
+
+def _rejection_rows(run: RejectionRun) -> Iterator[Row]:
+    rejection, samples = run.rejection, run.rollout.group_size
+    how = f"{rejection.problems:,} problems x {samples} samples"
+    yield "samples", f"{rejection.problems * samples:,}", how
+    most = min(samples, rejection.max_rows_per_problem)
+    yield "rows, at most", f"{rejection.problems * most:,}", f"{most} of each problem"
+    how = f"of {min(rejection.chunk_problems, rejection.problems):,} problems, each with a save"
+    yield "chunks", f"{math.ceil(rejection.problems / rejection.chunk_problems):,}", how
 
 
 def _microbatch_row(name: str, sequences: int, run: AnyRun) -> Row:

@@ -131,22 +131,52 @@ class ProgramTraces(Section):
 
 
 class RowTraces(Section):
-    """Prompt and response pairs from a Parquet or JSONL file."""
+    """Prompt and response pairs from a Parquet or JSONL file, such as the `rows.parquet` of a rejection run.
+
+    A column that holds lists of whole numbers holds token ids, which are used as they are: nothing is rendered,
+    encoded or added, so responses that a model sampled are trained on token by token.
+    """
 
     type: Literal["rows"] = "rows"
     path: str
     """A `.parquet` or `.jsonl` file."""
     prompt_column: str = "prompt"
-    """Column with the prompt: a string, or a list of {role, content} messages."""
+    """Column with the prompt: a string, a list of {role, content} messages, or its token ids."""
     response_column: str = "response"
-    """Column with the response; the loss is on it alone."""
+    """Column with the response, a string or its token ids (with eos); the loss is on it alone."""
     system_prompt: str | None = None
     """A system message put before the prompt; None adds none."""
     template: Literal["chat", "raw"] = "chat"
     """`chat`: render with the tokenizer's chat template. `raw`: the text as it is."""
 
 
-Traces = Annotated[AdditionTraces | CountdownTraces | ProgramTraces | RowTraces, Field(discriminator="type")]
+PlainTraces = Annotated[AdditionTraces | CountdownTraces | ProgramTraces | RowTraces, Field(discriminator="type")]
+
+
+class WeightedTraces(Section):
+    """One source of a mixture."""
+
+    weight: PositiveFloat
+    """Its share of the pairs, relative to the other weights."""
+    traces: PlainTraces
+    """Where its pairs come from."""
+
+
+class MixtureTraces(Section):
+    """Several sources mixed by weight, such as 600 of reasoning to 200 of knowledge (arXiv 2501.12948, section 2.3.3).
+
+    The next pair is of the source that is furthest behind its share, so the shares hold in every step. An epoch is as
+    many pairs as all files have rows together; weights in proportion to the rows pass once over each.
+    """
+
+    type: Literal["mixture"] = "mixture"
+    sources: Annotated[tuple[WeightedTraces, ...], Field(min_length=2)]
+    """The sources."""
+
+
+Traces = Annotated[
+    AdditionTraces | CountdownTraces | ProgramTraces | RowTraces | MixtureTraces, Field(discriminator="type")
+]
 
 
 class AdamW(Section):
@@ -195,16 +225,39 @@ class Schedule(Section):
     """Share of the peak at the last step of a cosine or linear schedule."""
 
 
-class SftStage(Section):
-    """One supervised stage: cross-entropy on the response tokens."""
+class HeldOut(Section):
+    """Pairs that are not trained on, and whose mean loss per token is measured: `sft/held_out_loss`."""
 
-    traces: Traces
-    """Where prompt and response pairs come from."""
-    steps: PositiveInt
-    """Optimizer steps."""
+    share: Annotated[float, Field(gt=0, lt=1)] | None = None
+    """Share of the prompts of `traces` that is kept from training, chosen by a hash of the prompt: all responses of a
+    prompt are on one side. For sources that are files."""
+    traces: Traces | None = None
+    """A source of its own, in place of a share."""
+    sequences: PositiveInt = 256
+    """Pairs that are measured, at most."""
+    every_steps: Annotated[int, Field(ge=0)] = 0
+    """Measured after so many steps, and always before the first and after the last; 0: only then."""
+
+
+class Supervision(Section):
+    """How pairs of prompt and response are trained on: cross-entropy on the response tokens, packed and masked."""
+
+    steps: PositiveInt | None = None
+    """Optimizer steps; in their place `epochs` may be given."""
+    epochs: PositiveFloat | None = None
+    """Passes over all rows, for sources that are files; the steps follow from their number."""
     sequences_per_step: PositiveInt
     """Prompt and response pairs per optimizer step, over all ranks."""
     optimizer: Optimizer
     """A stage starts with a fresh optimizer state."""
     schedule: Schedule = Schedule(type="cosine", warmup_steps=20)
     """Learning rate over the stage."""
+    held_out: HeldOut | None = None
+    """Loss on pairs that are not trained on; null: not measured."""
+
+
+class SftStage(Supervision):
+    """One supervised stage."""
+
+    traces: Traces
+    """Where prompt and response pairs come from."""

@@ -24,9 +24,10 @@ from configs.prompts import (
 from configs.resource_rules import node_labels_are_selectors
 from configs.reward_model_rules import REWARD_MODEL_RULES
 from configs.reward_rules import REWARD_RULES
-from configs.run import AnyRun, GrpoRun, SftRun, StarRun, sources_of, stages_of
+from configs.run import AnyRun, GrpoRun, RejectionRun, SftRun, StarRun, sources_of, stages_of
 from configs.sandbox_rules import sandbox_service_has_a_token
 from configs.star_rules import hints_can_be_given, star_evaluates_and_saves_by_iteration, tuning_is_shared_evenly
+from configs.supervision_rules import rejection_can_judge, supervision_has_one_length
 
 Problems = Iterator[str]
 _GENERATED = AdditionPrompts | CountdownPrompts | ProgramPrompts | ReasoningGymPrompts
@@ -189,7 +190,11 @@ def vocabulary_fits_the_task(run: AnyRun) -> Problems:
 
 def splits_do_not_overlap(run: AnyRun) -> Problems:
     """Generated problems train from the `train` split and evaluate from `held_out`."""
-    if isinstance(run, GrpoRun | StarRun) and isinstance(run.prompts, _GENERATED) and run.prompts.split != "train":
+    if (
+        isinstance(run, GrpoRun | StarRun | RejectionRun)
+        and isinstance(run.prompts, _GENERATED)
+        and run.prompts.split != "train"
+    ):
         yield f"prompts.split = {run.prompts.split}: held-out problems must not train the policy; set it to `train`"
     evaluated = run.evaluation.prompts if run.evaluation else None
     if isinstance(evaluated, _GENERATED) and evaluated.split != "held_out":
@@ -246,6 +251,8 @@ RULES: tuple[Callable[[AnyRun], Problems], ...] = (
     star_evaluates_and_saves_by_iteration,
     hints_can_be_given,
     *REWARD_MODEL_RULES,
+    supervision_has_one_length,
+    rejection_can_judge,
 )
 
 

@@ -7,7 +7,8 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 from configs.algorithm import Algorithm
 from configs.engines import Cluster, Learner, Reference, Rollout, WeightTransfer
 from configs.policy import Policy
-from configs.prompts import Optimizer, Prompts, Schedule, SftStage, Traces
+from configs.prompts import MixtureTraces, Optimizer, PlainTraces, Prompts, Schedule, SftStage, Traces
+from configs.rejection import Rejection
 from configs.reward_model import Examples, StepLabelling
 from configs.rewards import Rewards
 from configs.star import Star
@@ -189,7 +190,26 @@ class StepLabelsRun(CommonRun):
     weight_transfer: ClassVar[WeightTransfer] = WeightTransfer()
 
 
-AnyRun = GrpoRun | SftRun | StarRun | RewardModelRun | StepLabelsRun
+class RejectionRun(CommonRun):
+    """Rejection sampling: a data set of a model's own verified completions; nothing is trained."""
+
+    method: Literal["rejection"]
+    """Sample, verify, keep what is right; `policy` is what samples."""
+    prompts: Prompts
+    """Problems, shuffled."""
+    rejection: Rejection
+    """What is sampled, and what is kept."""
+    rollout: Rollout
+    """Sampling and engines; `group_size` is the number of completions sampled per problem."""
+    rewards: Rewards | None = None
+    """Rubric and service; may be left out with `rejection.accept: all`."""
+
+    evaluation: ClassVar[None] = None
+    cold_start: ClassVar[tuple[SftStage, ...]] = ()
+    weight_transfer: ClassVar[WeightTransfer] = WeightTransfer()
+
+
+AnyRun = GrpoRun | SftRun | StarRun | RewardModelRun | StepLabelsRun | RejectionRun
 
 
 def stages_of(run: AnyRun) -> list[tuple[str, SftStage]]:
@@ -198,11 +218,26 @@ def stages_of(run: AnyRun) -> list[tuple[str, SftStage]]:
     return [(f"{name}.{index}", stage) for index, stage in enumerate(stages)]
 
 
-def sources_of(run: AnyRun) -> list[tuple[str, Prompts | Traces]]:
-    """Everything that the run reads or generates, each with the key that it stands under."""
-    sources: list[tuple[str, Prompts | Traces]] = [(f"{name}.traces", stage.traces) for name, stage in stages_of(run)]
-    if isinstance(run, GrpoRun | StarRun):
+def sources_of(run: AnyRun) -> list[tuple[str, Prompts | PlainTraces]]:
+    """Everything that the run reads or generates, each with the key that it stands under; mixtures part by part."""
+    sources: list[tuple[str, Prompts | PlainTraces]] = []
+    for name, stage in stages_of(run):
+        sources += _parts(f"{name}.traces", stage.traces)
+        if stage.held_out and stage.held_out.traces:
+            sources += _parts(f"{name}.held_out.traces", stage.held_out.traces)
+    if isinstance(run, GrpoRun | StarRun | RejectionRun):
         sources.append(("prompts", run.prompts))
     if run.evaluation:
         sources.append(("evaluation.prompts", run.evaluation.prompts))
     return sources
+
+
+def plain_parts(traces: Traces) -> tuple[PlainTraces, ...]:
+    """The sources of a mixture, or the one source."""
+    return tuple(part.traces for part in traces.sources) if isinstance(traces, MixtureTraces) else (traces,)
+
+
+def _parts(place: str, traces: Traces) -> list[tuple[str, PlainTraces]]:
+    if isinstance(traces, MixtureTraces):
+        return [(f"{place}.sources.{index}.traces", part.traces) for index, part in enumerate(traces.sources)]
+    return [(place, traces)]

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 Int32Array = NDArray[np.int32]
 FloatArray = NDArray[np.float32]
 
-Outcome = Literal["ok", "verifier_error", "infra_error"]
+Outcome = Literal["ok", "verifier_error", "infra_error", "ungraded"]  # ungraded: no reward was asked for
 FinishReason = Literal["stop", "length"]
 Objective = Literal["policy", "cross_entropy", "binary_cross_entropy", "bradley_terry"]
 

@@ -24,19 +24,22 @@ Row = dict[str, Any]
 CHECKED_ROWS = 64  # whose cells are tried as JSON; a Parquet column has one type throughout
 
 
-def read_rows(path: str, columns: Sequence[str], optional: Sequence[str] = ()) -> list[Row]:
+def read_rows(
+    path: str, columns: Sequence[str], optional: Sequence[str] = (), *, token_columns: Sequence[str] = ()
+) -> list[Row]:
     """All rows, with `columns` present and not null in each, and those of `optional` that the file has.
 
-    Raises DataError for a missing, unreadable or empty file, a missing or null column, and cells that JSON cannot hold.
+    Lists of whole numbers in `token_columns` come as int32 arrays. Raises DataError for a missing, unreadable or empty
+    file, a missing or null column, and cells that JSON cannot hold.
     """
     file = Path(path)
     if not file.is_file():
         raise DataError(f"the data file {path!r} does not exist (looked in {Path.cwd()}); correct `path`.")
     match file.suffix:
         case ".parquet":
-            rows = _read_parquet(file, columns, optional)
+            rows = _read_parquet(file, columns, optional, token_columns)
         case ".jsonl":
-            rows = _read_jsonl(file)
+            rows = [_with_tokens(row, token_columns) for row in _read_jsonl(file)]
         case suffix:
             raise DataError(f"{path}: the ending {suffix!r} is not known; convert the data to .parquet or .jsonl.")
     if not rows:
@@ -50,7 +53,7 @@ def read_rows(path: str, columns: Sequence[str], optional: Sequence[str] = ()) -
     wanted = (*columns, *optional)
     rows = [{column: row[column] for column in wanted if column in row} for row in rows]
     for number, row in enumerate(rows[:CHECKED_ROWS]):
-        _check_json(path, number, row)
+        _check_json(path, number, {name: cell for name, cell in row.items() if not isinstance(cell, np.ndarray)})
     return rows
 
 
@@ -87,7 +90,9 @@ def read_cursor(state: Mapping[str, Any], source: str, rows: int) -> int:
     return int(state["taken"])
 
 
-def _read_parquet(file: Path, columns: Sequence[str], optional: Sequence[str]) -> list[Row]:
+def _read_parquet(
+    file: Path, columns: Sequence[str], optional: Sequence[str], token_columns: Sequence[str]
+) -> list[Row]:
     try:
         with pq.ParquetFile(file) as parquet:
             present: list[str] = list(parquet.schema_arrow.names)
@@ -95,9 +100,42 @@ def _read_parquet(file: Path, columns: Sequence[str], optional: Sequence[str]) -
                 if column not in present:
                     raise _missing_column(str(file), column, present)
             wanted = [column for column in present if column in columns or column in optional]
-            return cast("list[Row]", parquet.read(columns=wanted).to_pylist())
+            table = parquet.read(columns=wanted)
+            tokens = {
+                name: _token_arrays(table.column(name))
+                for name in wanted
+                if name in token_columns and _holds_tokens(table.schema.field(name).type)
+            }
+            others = [name for name in wanted if name not in tokens]
+            rows = cast("list[Row]", table.select(others).to_pylist()) if others else [{} for _ in range(len(table))]
+            for name, arrays in tokens.items():
+                for row, array in zip(rows, arrays, strict=True):
+                    row[name] = array
+            return rows
     except pa.ArrowException as error:
         raise DataError(f"{file} is not a readable Parquet file: {error}. Write it again.") from error
+
+
+def _holds_tokens(kind: Any) -> bool:
+    is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
+    return bool(is_list and pa.types.is_integer(kind.value_type))
+
+
+def _token_arrays(column: Any) -> list[NDArray[np.int32] | None]:
+    """The cells of a list column as arrays, without a Python number per token; null stays None."""
+    return [
+        None if cell.values is None else cell.values.to_numpy(zero_copy_only=False).astype(np.int32)
+        for chunk in column.chunks
+        for cell in chunk
+    ]
+
+
+def _with_tokens(row: Row, token_columns: Sequence[str]) -> Row:
+    for name in token_columns:
+        cell: object = row.get(name)
+        if isinstance(cell, list) and cell and all(type(token) is int for token in cell):
+            row[name] = np.array(cell, dtype=np.int32)
+    return row
 
 
 def _read_jsonl(file: Path) -> list[Row]:

@@ -1,15 +1,20 @@
 """Prompt and response pairs for supervised stages, from a generator or a file: endless, seeded, shuffled.
 
 Contract: what the n-th `take` gives hangs on (config, tokenizer, seed, n) alone. Generators never yield a held-out
-problem. No pair is longer than `max_tokens`, prompt and response with eos together.
+problem. No pair is longer than `max_tokens`, prompt and response with eos together. Cells that hold token ids are used
+as they are; of text, prompt and response are rendered and encoded.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from functools import partial
+from hashlib import blake2b
 from random import Random
-from typing import Any
+from typing import Any, cast
 
-from configs.prompts import AdditionTraces, CountdownTraces, ProgramTraces, RowTraces, Traces
+import numpy as np
+
+from configs.prompts import AdditionTraces, CountdownTraces, PlainTraces, ProgramTraces, RowTraces
 from data import addition, countdown, programs
 from data.chat import Tokenizer, check_problem, prompt_text, render_prompt, render_response
 from data.errors import DataError
@@ -27,33 +32,51 @@ class TraceSource:
     """Raises DataError at construction for bad rows, and when pairs do not fit into `max_tokens`.
 
     A drawn trace that is too long is drawn again, of the same style, so that the shares of the styles hold.
+    `held_out_share` of a file's prompts, by a hash of the prompt, is never taken; `held_out` gives their pairs.
     """
 
-    def __init__(self, config: Traces, tokenizer: Tokenizer, seed: int, *, max_tokens: int) -> None:
+    def __init__(
+        self, config: PlainTraces, tokenizer: Tokenizer, seed: int, *, max_tokens: int, held_out_share: float = 0.0
+    ) -> None:
         self._config = config
         self._tokenizer = tokenizer
         self._seed = seed
         self._limit = max_tokens
         self._taken = 0
         self._rows: list[Row] = []
+        self._held_out: list[Row] = []
         if isinstance(config, RowTraces):
-            self._rows = read_rows(config.path, (config.prompt_column, config.response_column))
+            columns = (config.prompt_column, config.response_column)
+            self._rows = read_rows(config.path, columns, token_columns=columns)
             self._check_rows(config)
+            if held_out_share:
+                self._hold_out(config, held_out_share)
             self._order = ShuffledOrder(len(self._rows), seed)
         else:
             for _, program in _styles(config):
                 self._draw(program, Random(f"traces:{seed}"))
 
+    @property
+    def rows(self) -> int | None:
+        """Pairs of one epoch; None for a generator, which has none."""
+        return len(self._rows) if isinstance(self._config, RowTraces) else None
+
     def take(self) -> Pair:
         """[P] prompt ids and [T] response ids with eos."""
         config = self._config
         if isinstance(config, RowTraces):
-            pair = self._row_pair(config, self._order.row(self._taken))
+            pair = self._row_pair(config, self._rows[self._order.row(self._taken)], "a row")
         else:
             rng = Random(f"traces:{self._seed}:{self._taken}")
             pair = self._draw(_choose(_styles(config), rng.random()), rng)
         self._taken += 1
         return pair
+
+    def held_out(self, most: int) -> list[Pair]:
+        """The first pairs of the share that is held out, in order of row, at most so many."""
+        config = self._config
+        assert isinstance(config, RowTraces)
+        return [self._row_pair(config, row, "a row") for row in self._held_out[:most]]
 
     def state(self) -> dict[str, Any]:
         """The cursor, as JSON-able values."""
@@ -75,33 +98,82 @@ class TraceSource:
             "response together; raise `policy.max_model_len` or make the problems smaller."
         )
 
-    def _row_pair(self, config: RowTraces, number: int) -> Pair:
-        row = self._rows[number]
-        prompt_ids, _ = render_prompt(
-            self._tokenizer, row[config.prompt_column], system_prompt=config.system_prompt, template=config.template
-        )
-        response_ids = render_response(self._tokenizer, row[config.response_column])
+    def _row_pair(self, config: RowTraces, row: Row, where: str) -> Pair:
+        prompt, response = row[config.prompt_column], row[config.response_column]
+        prompt_ids, response_ids = _token_ids(prompt), _token_ids(response)
+        if prompt_ids is None:
+            prompt_ids, _ = render_prompt(
+                self._tokenizer, prompt, system_prompt=config.system_prompt, template=config.template
+            )
+        if response_ids is None:
+            response_ids = render_response(self._tokenizer, response)
         tokens = len(prompt_ids) + len(response_ids)
         if tokens > self._limit:
             raise DataError(
-                f"{config.path}, row {number}: prompt and response have {tokens} tokens, more than the context of "
+                f"{config.path}, {where}: prompt and response have {tokens} tokens, more than the context of "
                 f"{self._limit}; raise `policy.max_model_len`, or shorten or remove the row."
             )
         return prompt_ids, response_ids
 
     def _check_rows(self, config: RowTraces) -> None:
         for number, row in enumerate(self._rows):
-            where = f"{config.path}, row {number}: column"
-            problem = check_problem(row[config.prompt_column], f"{where} {config.prompt_column!r}")
-            response: object = row[config.response_column]
-            if not isinstance(response, str) or not response:
-                raise DataError(
-                    f"{where} {config.response_column!r} is {str(response)[:80]!r}; a response is text, and not empty. "
-                    "Name another `response_column` or convert this one."
+            place = f"{config.path}, row {number}"
+            size = 0  # at most so many tokens
+            prompt: object = row[config.prompt_column]
+            if (prompt_ids := _token_ids(prompt)) is not None:
+                size += self._check_tokens(prompt_ids, f"{place}: column {config.prompt_column!r}")
+            else:
+                problem = check_problem(prompt, f"{place}: column {config.prompt_column!r}")
+                text = prompt_text(
+                    self._tokenizer, problem, system_prompt=config.system_prompt, template=config.template
                 )
-            text = prompt_text(self._tokenizer, problem, system_prompt=config.system_prompt, template=config.template)
-            if len(text.encode()) + len(response.encode()) + SPECIAL_TOKENS_ROOM > self._limit:
-                self._row_pair(config, number)
+                size += len(text.encode()) + SPECIAL_TOKENS_ROOM
+            response: object = row[config.response_column]
+            if (response_ids := _token_ids(response)) is not None:
+                size += self._check_tokens(response_ids, f"{place}: column {config.response_column!r}")
+            elif isinstance(response, str) and response:
+                size += len(response.encode()) + 1
+            else:
+                raise DataError(
+                    f"{place}: column {config.response_column!r} is {str(response)[:80]!r}; a response is text or "
+                    "token ids, and not empty. Name another `response_column` or convert this one."
+                )
+            if size > self._limit:
+                self._row_pair(config, row, f"row {number}")
+
+    def _check_tokens(self, ids: Int32Array, where: str) -> int:
+        """How many ids there are. Raises DataError for none, and for ids that the policy's tokenizer does not have."""
+        size = len(self._tokenizer)
+        if not len(ids) or int(ids.min()) < 0 or int(ids.max()) >= size:
+            shown = f"ids from {ids.min()} to {ids.max()}" if len(ids) else "an empty list"
+            raise DataError(
+                f"{where} holds {shown}; token ids are at least one and below the {size} tokens of the policy's "
+                "tokenizer. Use rows that a model with the same tokenizer sampled, or give columns of text."
+            )
+        return len(ids)
+
+    def _hold_out(self, config: RowTraces, share: float) -> None:
+        """Move the rows of a share of the prompts out of training."""
+        prompts = [_hash_share(row[config.prompt_column]) for row in self._rows]
+        self._held_out = [row for row, at in zip(self._rows, prompts, strict=True) if at < share]
+        self._rows = [row for row, at in zip(self._rows, prompts, strict=True) if at >= share]
+        if not self._rows or not self._held_out:
+            raise DataError(
+                f"{config.path}: a held-out share of {share:g} leaves {len(self._rows)} rows to train on and "
+                f"{len(self._held_out)} to measure, and both need one. Choose another share, or give more prompts."
+            )
+
+
+def _token_ids(cell: object) -> Int32Array | None:
+    """The cell when it holds token ids; None when it holds text or messages."""
+    return cast("Int32Array", cell) if isinstance(cell, np.ndarray) else None
+
+
+def _hash_share(prompt: object) -> float:
+    """A number in [0, 1) that hangs on the prompt alone."""
+    ids = _token_ids(prompt)
+    content = json.dumps(prompt, sort_keys=True, ensure_ascii=False).encode() if ids is None else ids.tobytes()
+    return int.from_bytes(blake2b(content, digest_size=8).digest(), "big") / 2**64
 
 
 def _styles(config: AdditionTraces | CountdownTraces | ProgramTraces) -> list[tuple[float, Program]]:

@@ -62,8 +62,21 @@ class HintingPrompts(PromptStream, Protocol):
         ...
 
 
+class PairStream(Protocol):
+    """Pairs of prompt and response, without end."""
+
+    def take(self) -> tuple[Int32Array, Int32Array]:
+        """The next (prompt_ids [P], response_ids [T]); the response ends in eos."""
+        ...
+
+
 class TraceStream(Protocol):
     """Supervised rows: endless, seeded, with a cursor."""
+
+    @property
+    def rows(self) -> int | None:
+        """Rows of one epoch; None for a generator."""
+        ...
 
     def take(self) -> tuple[Int32Array, Int32Array]:
         """The next (prompt_ids [P], response_ids [T]); the response ends in eos."""
@@ -115,6 +128,10 @@ class Learner(Protocol):
 
     async def train(self, batch: Batch) -> StepReport:
         """One optimizer step."""
+        ...
+
+    async def loss(self, batch: Batch) -> float:
+        """The step's loss under the present weights, which stay as they are."""
         ...
 
     async def save(self, folder: Path, *, export: bool) -> None:

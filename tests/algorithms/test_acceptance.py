@@ -66,3 +66,12 @@ def test_a_rationale_knows_its_problem_without_hint_and_its_place():
 )
 def test_a_hint_is_for_problems_that_the_policy_is_known_to_fail(rewards: list[float | None], needed: bool):
     assert needs_hint(judge(scored_group(0, rewards))) is needed
+
+
+def test_keeping_all_asks_for_no_verdict_but_for_an_end_and_no_repetition():
+    tokens = [[1, 2], [1, 3], [1, 2], []]
+    group = scored_group(0, [0.0, None, 1.0, 1.0], tokens=tokens, versions=[[0, 0], [0, 0], [0, 0], []])
+    kept = accept(group.group.prompt, group, hinted=False, cap=9, keep="all")
+    assert [rationale.fate for rationale in kept] == ["trained", "trained", "duplicate", "cut"]
+    cut = scored_group(0, [None], finish="length")
+    assert [r.fate for r in accept(cut.group.prompt, cut, hinted=False, cap=9, keep="all")] == ["cut"]

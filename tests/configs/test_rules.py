@@ -10,6 +10,7 @@ from tests.configs.reward_cases import BROKEN_REWARDS
 from tests.configs.sandbox_cases import BROKEN_SANDBOX
 from tests.configs.score_cases import BROKEN_SCORES
 from tests.configs.star_cases import BROKEN_STAR
+from tests.configs.supervision_cases import BROKEN_SUPERVISION
 
 pytestmark = pytest.mark.unit
 CONFIGS = Path(__file__).parents[2] / "configs"
@@ -20,6 +21,7 @@ BROKEN = [
     *BROKEN_SANDBOX,
     *BROKEN_STAR,
     *BROKEN_SCORES,
+    *BROKEN_SUPERVISION,
     ("sampling_is_not_truncated", "demo", ["rollout.top_p=0.9"], "rollout.top_p = 0.9", "renormalise", "remove"),
     ("sampling_is_not_truncated", "demo", ["rollout.top_k=20"], "rollout.top_k = 20", "renormalise", "off is 0"),
     ("sampling_is_not_truncated", "demo", ["rollout.min_p=0.1"], "rollout.min_p = 0.1", "renormalise", "off is 0"),

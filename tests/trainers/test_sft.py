@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from configs.prompts import AdamW, AdditionTraces, Schedule, SftStage
-from data.records import Batch, StepReport
-from trainers.sft import run_sft_stage
+from configs.prompts import AdamW, AdditionTraces, HeldOut, Schedule, SftStage
+from data.records import Batch, Sequence, StepReport
+from trainers.sft import run_sft_stage, stage_steps
 
 pytestmark = pytest.mark.unit
 
@@ -25,8 +25,9 @@ STAGE = SftStage(
 class Rows:
     """Row i has a response of i mod 3 + 1 tokens, each of them i."""
 
-    def __init__(self) -> None:
+    def __init__(self, rows: int | None = None) -> None:
         self.next = 0
+        self.rows = rows
         self.taken = threading.Event()
 
     def take(self):
@@ -49,6 +50,11 @@ class Learner:
         self.batches: list[Batch] = []
         self.logged: list[tuple[int, dict[str, float]]] = []
         self.wait_for: threading.Event | None = None
+        self.measured: list[Batch] = []
+
+    async def loss(self, batch: Batch) -> float:
+        self.measured.append(batch)
+        return float(sum(s.loss_weights.sum() for s in batch.sequences)) * (10 + len(self.batches))
 
     async def begin(self, optimizer: object) -> None:
         self.begun.append(optimizer)
@@ -127,3 +133,46 @@ async def test_the_learners_own_error_comes_through():
     broken = Broken()
     with pytest.raises(ConnectionError, match="rank 0 is gone"):
         await run_sft_stage(STAGE, Rows(), broken, broken)
+
+
+def test_epochs_become_steps_of_all_rows():
+    by_epochs = STAGE.model_copy(update={"steps": None, "epochs": 2.0})
+    assert stage_steps(by_epochs, rows=10) == 7  # 20 pairs, 3 per step
+    assert stage_steps(by_epochs, rows=1) == 1
+    assert stage_steps(STAGE, rows=10) == 4
+    with pytest.raises(ValueError, match="no rows to pass over"):
+        stage_steps(by_epochs, rows=None)
+
+
+async def test_a_stage_of_epochs_takes_the_rows_of_its_source():
+    learner, rows = Learner(), Rows(rows=9)
+    by_epochs = STAGE.model_copy(update={"steps": None, "epochs": 1.0})
+    report = await run_sft_stage(by_epochs, rows, learner, learner)
+    assert (report.steps_done, rows.next) == (3, 9)
+    assert learner.batches[-1].learning_rate_share == pytest.approx(0.0), "the schedule does not know the end"
+
+
+async def test_the_held_out_loss_is_a_mean_over_all_tokens_measured_at_the_start_the_interval_and_the_end():
+    learner = Learner()
+    stage = STAGE.model_copy(update={"held_out": HeldOut(share=0.1, every_steps=3)})
+    pairs = [(np.array([1], dtype=np.int32), np.full(n, n, dtype=np.int32)) for n in (1, 2, 3, 4)]
+    report = await run_sft_stage(stage, Rows(), learner, learner, tracker_step=100, held_out=pairs)
+    assert [len(batch.sequences) for batch in learner.measured] == [3, 1] * 3
+    assert all(s.loss_weights == pytest.approx(1 / 10) for batch in learner.measured for s in batch.sequences)
+    assert report.held_out_losses == ((0, pytest.approx(10)), (3, pytest.approx(13)), (4, pytest.approx(14)))
+    logged = [
+        (step, metrics["sft/held_out_loss"]) for step, metrics in learner.logged if "sft/held_out_loss" in metrics
+    ]
+    assert logged == [(100, pytest.approx(10)), (103, pytest.approx(13)), (104, pytest.approx(14))]
+
+
+async def test_enriched_batches_are_what_is_trained_and_measured():
+    async def enrich(batch: Batch) -> Batch:
+        rows = tuple(Sequence(s.prompt_ids, s.response_ids, s.loss_weights, advantage=7.0) for s in batch.sequences)
+        return Batch(batch.step, rows, batch.objective, batch.learning_rate_share, temperature=2.0)
+
+    learner = Learner()
+    pairs = [(np.array([1], dtype=np.int32), np.array([2], dtype=np.int32))]
+    await run_sft_stage(STAGE, Rows(), learner, learner, held_out=pairs, enrich=enrich)
+    assert {batch.temperature for batch in [*learner.batches, *learner.measured]} == {2.0}
+    assert [batch.step for batch in learner.batches] == [0, 1, 2, 3]

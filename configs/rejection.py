@@ -1,0 +1,28 @@
+"""Rejection sampling: how many problems a model tries, and which of its completions become rows of a data set.
+
+| data set | accept | rewards |
+|---|---|---|
+| right answers: hard distillation (arXiv 2501.12948, section 2.4), RFT (arXiv 2308.01825) | correct | yes |
+| whatever the model knows, to keep it from forgetting | all | none needed |
+"""
+
+from typing import Literal
+
+from pydantic import PositiveInt
+
+from configs.strict import Section
+
+
+class Rejection(Section):
+    """Sample, verify, keep: `rows.parquet` in the run's folder."""
+
+    problems: PositiveInt
+    """Problems that are tried: the next ones of `prompts`."""
+    accept: Literal["correct", "all"] = "correct"
+    """`correct`: completions to which the first reward part gave full score. `all`: every completion that was not cut
+    at the length limit; `rewards` may then be left out."""
+    max_rows_per_problem: PositiveInt = 4
+    """Most different completions kept per problem, in order of sample, so that easy problems do not swamp the
+    others."""
+    chunk_problems: PositiveInt = 512
+    """Problems between two saves: what a stopped or broken run loses at most."""
