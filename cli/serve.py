@@ -19,7 +19,7 @@ from actors.rollout_worker import cpu_engine_settings, engine_environment
 from cli.evaluate import find_policy
 from configs.engines import Rollout
 
-MODULE = "vllm.entrypoints.openai.api_server"
+MODULE = "vllm.entrypoints.cli.main"  # `vllm`, run by this interpreter
 HOST = "127.0.0.1"
 
 
@@ -57,10 +57,10 @@ def prepare_server(
     settings: dict[str, Any] = {
         "host": HOST,
         "port": port,
-        "model": str(folder),
         "served_model_name": name,
         "max_model_len": length,
         "tensor_parallel_size": rollout.tensor_parallel,
+        "generation_config": "vllm",  # requests are sampled as they say, not as the model's folder says
         "uvicorn_log_level": "warning",
     }
     if not gpus:
@@ -74,7 +74,7 @@ def prepare_server(
         url=f"http://{HOST}:{port}/v1",
         name=name,
         key_file=key_file,
-        command=[sys.executable, "-m", MODULE, *_flags(settings)],
+        command=[sys.executable, "-m", MODULE, "serve", str(folder), *_flags(settings)],
         environment=environment,
     )
 

@@ -25,6 +25,8 @@ MAX_PROMPT_CHARACTERS = 8000
 _LONG_NUMBER = re.compile(rf"[0-9]{{{MAX_DIGITS + 1}}}")
 _LARGE_EXPONENT = re.compile(r"(?:\^\s*\{?\s*[+-]?\s*|[0-9.][eE][+-]?)[0-9]{8}|[0-9]{6}\s*!|!\s*!\s*!")
 _CHOICE = re.compile(r"\(?([A-J])\)?\.?|(?:\(([A-J])\)|([A-J])[.)])\s+(\S.*)", re.DOTALL)
+_LIMITS = re.compile(r"\\(?:i{0,3}int|oint|sum|prod|lim)(?![A-Za-z])")
+_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
 _TO_DO = re.compile(r"(?<=[\w)}\]])[-+*/^=!]|\\(?:times|cdot|div|frac|sqrt|binom|sum|int|lim)(?![A-Za-z])")
 
 
@@ -49,14 +51,24 @@ def gold_choice(gold: str) -> tuple[str, str] | None:
     return next(group for group in match.groups()[:3] if group), (match.group(4) or "").strip()
 
 
-def restates(prompt: str, answer: str) -> bool:
-    r"""Whether an answer with something left to do stands in the question already: `676+236`, `\sqrt{50}`, `2x=10`."""
+def unsolved(prompt: str, answer: str, gold: str) -> bool:
+    r"""Whether an answer with something left to do is made of the question, so that the grader would do the work.
+
+    It stands there as it is (`676+236`, `\sqrt{50}`, `2x=10`), or a number is asked for and all of its numbers stand
+    there (`236+676`). An integral, a sum, a product or a limit is left to do wherever it comes from.
+    """
+    if _LIMITS.search(answer) and not _LIMITS.search(gold):
+        return True
     written = without_spaces(plain(answer))
     if len(written) > MAX_RESTATED_CHARACTERS or not _TO_DO.search(written) or parse_number(plain(answer)) is not None:
         return False
     question = without_spaces(plain(prompt[-MAX_PROMPT_CHARACTERS:]))
     before, after = r"(?<![\w^])" if written[0].isalnum() else "", r"(?![\w^])" if written[-1].isalnum() else ""
-    return re.search(before + re.escape(written) + after, question) is not None
+    if re.search(before + re.escape(written) + after, question) is not None:
+        return True
+    numbers = _NUMBER.findall(written)
+    number_is_asked_for = parse_number(plain(gold)) is not None and "=" not in written
+    return number_is_asked_for and len(numbers) > 1 and set(numbers) <= set(_NUMBER.findall(plain(prompt)))
 
 
 def too_large(answer: str) -> str | None:
@@ -111,8 +123,12 @@ class MathReward:
                 return Score(1.0, f"{answer.source} answer is the choice")
             reference = choice[1] or reference
         score = await self._compare(reference.strip(), answer.text.strip())
-        if score.value == 1.0 and compare(reference, answer.text) is not True and restates(prompt, answer.text):
-            return Score(0.0, f"{answer.source} answer restates the question")
+        if (
+            score.value == 1.0
+            and compare(reference, answer.text) is not True
+            and unsolved(prompt, answer.text, reference)
+        ):
+            return Score(0.0, f"{answer.source} answer leaves the question to be solved")
         return Score(score.value, f"{answer.source} answer {score.detail}")
 
     async def _compare(self, gold: str, answer: str) -> Score:

@@ -6,12 +6,13 @@ from types import TracebackType
 from typing import Literal, Self
 
 from sandbox import judged, selftest
+from sandbox.compiling import Languages
 from sandbox.functions import run_functions
 from sandbox.limits import SandboxLimits
 from sandbox.pool import Pool, SandboxFailed
-from sandbox.results import Isolation, Outcome, RunResult, TaskError, TestResult
+from sandbox.results import Isolation, Outcome, RunResult, TestResult
 from sandbox.session import encoded
-from sandbox.stdio import run_once, run_stdio, run_syntax
+from sandbox.stdio import Program, run_once, run_stdio, run_syntax
 from sandbox.tasks import AssertTask, FunctionTask, Language, StdioTask, SyntaxTask, Task
 from sandbox.tiers import FIRST_OUTSIDE_UID, TIERS
 from sandbox.verdicts import Tally
@@ -41,6 +42,7 @@ class Sandbox:
         # Checkers and test code have workers of their own, started when first needed: a program's worker waits for
         # theirs and never the other way round, so nothing can wait in a circle.
         self._judges = Pool(self._start, self.workers, first_number=self.workers)
+        self._languages: Languages | None = None
 
     @property
     def isolation(self) -> Isolation:
@@ -61,6 +63,7 @@ class Sandbox:
             self._isolation = "unsafe_none"
         else:
             self._isolation = await selftest.choose(self._asked, self.limits)
+        self._languages = Languages(TIERS[self._isolation], self.limits, self.workers, 2 * self.workers)
         try:
             await self._programs.fill()
         except BaseException:
@@ -73,47 +76,62 @@ class Sandbox:
     ) -> None:
         await self._programs.close()
         await self._judges.close()
+        if self._languages:
+            await self._languages.close()
+
+    async def language_problem(self, language: Language) -> str:
+        """Why programs of a language cannot be run here, empty when they can. Raises SandboxFailed."""
+        assert self._languages is not None
+        return "" if language == "python" else await self._languages.problem(language)
+
+    async def _prepared(self, language: Language, source: str, tally: Tally) -> Program | TestResult:
+        if language == "python":
+            return Program(self._programs, "program", encoded(source))
+        assert self._languages is not None
+        return await self._languages.prepare(language, source, tally)
+
+    async def _syntax(self, language: Language, source: str, tally: Tally) -> Program | TestResult:
+        if language == "python":
+            return Program(self._programs, "syntax", encoded(source))
+        assert self._languages is not None
+        return await self._languages.prepare_syntax(language, source, tally)
 
     async def execute(self, language: Language, source: str, stdin: bytes) -> tuple[TestResult, bytes]:
         """Run a program once, with nothing to compare: how it fared ("passed": it ran to its end) and its output.
 
         Raises TaskError for a language that is not there.
         """
-        _check_language(language)
         if len(source) > self.limits.source_bytes:
             return TestResult("compile_error", f"a source of {len(source):,} characters"), b""
         try:
-            return await run_once(encoded(source), stdin, self._programs, self.limits, Tally())
+            program = await self._prepared(language, source, Tally())
+            if isinstance(program, TestResult):
+                return program, b""
+            return await run_once(program, stdin, self.limits, Tally())
         except SandboxFailed as error:
             return TestResult("infra_error", str(error)), b""
 
     async def run(self, task: Task) -> RunResult:
         """Judge one task. Cancelling it kills what it runs. Raises TaskError for a task that is wrong itself."""
-        _check_language(task.language if isinstance(task, StdioTask | SyntaxTask) else "python")
-        tally = Tally()
-        tests = num_tests(task)
+        tally, tests, isolation = Tally(), num_tests(task), self.isolation
         if len(task.source) > self.limits.source_bytes:
             detail = f"a source of {len(task.source):,} characters; at most {self.limits.source_bytes:,}"
-            return tally.result(tests, self.isolation, ("compile_error", detail))
+            return tally.result(tests, isolation, ("compile_error", detail))
         broken: tuple[Outcome, str] | None = None
         try:
             match task:
                 case StdioTask():
-                    await run_stdio(task, self._programs, self._judges, self.limits, tally)
+                    program = await self._prepared(task.language, task.source, tally)
+                    await run_stdio(task, program, self._judges, self.limits, tally)
                 case FunctionTask():
                     broken = await run_functions(task, self._programs, self._judges, self.limits, tally)
                 case AssertTask():
                     broken = await judged.run_asserts(task, self._programs, self._judges, self.limits, tally)
                 case SyntaxTask():
-                    await run_syntax(task, self._programs, self.limits, tally)
+                    await run_syntax(await self._syntax(task.language, task.source, tally), self.limits, tally)
         except SandboxFailed as error:
             broken = "infra_error", str(error)
-        return tally.result(tests, self.isolation, broken)
-
-
-def _check_language(language: Language) -> None:
-    if language != "python":
-        raise TaskError(f"language is {language!r}; the walls hold only Python, which needs no other program to run")
+        return tally.result(tests, isolation, broken)
 
 
 def num_tests(task: Task) -> int:

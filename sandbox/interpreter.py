@@ -42,11 +42,11 @@ def find(uid: int | None) -> Interpreter:
         except (OSError, subprocess.SubprocessError, ValueError) as error:
             refused.append(f"{path}: {error}")
             continue
-        if uid is not None and (blocked := _unreadable_for(uid, path, library)):
+        if uid is not None and (blocked := unreadable_for(uid, path, library)):
             refused.append(f"{path}: user {uid} may not enter {blocked}")
             continue
         masked = [str(Path(library) / name) for name in ("site-packages", "dist-packages", "test", "idlelib")]
-        return Interpreter(path, library, (library, *_shared_libraries(), "/usr/share/zoneinfo"), tuple(masked))
+        return Interpreter(path, library, (library, *shared_libraries(), "/usr/share/zoneinfo"), tuple(masked))
     wanted = ".".join(map(str, VERSION))
     raise SandboxUnavailable(
         f"no Python {wanted} that the sandbox can use: {'; '.join(refused) or 'none found'}. Install one outside the "
@@ -77,7 +77,7 @@ def _library_of(path: str) -> str:
     return library
 
 
-def _unreadable_for(uid: int, *paths: str) -> str | None:
+def unreadable_for(uid: int, *paths: str) -> str | None:
     """The first folder or file on the way to `paths` that others may not use."""
     for path in paths:
         for place in [*reversed(Path(path).parents), Path(path)]:
@@ -89,7 +89,7 @@ def _unreadable_for(uid: int, *paths: str) -> str | None:
     return None
 
 
-def _shared_libraries() -> list[str]:
+def shared_libraries() -> list[str]:
     """The folder of the system's C library and its neighbours by every name it has, and the loader."""
     mapped = (Path(line.split()[-1]) for line in Path("/proc/self/maps").read_text().splitlines() if ".so" in line)
     folders = sorted({str(path.parent) for path in mapped if path.name.startswith(("libc.so", "libc-"))})

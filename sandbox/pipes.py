@@ -8,11 +8,18 @@ from collections.abc import Callable
 from sandbox.inside import wire
 
 _READ_BYTES = 1 << 16
+_MFD_EXEC = 0x10
 
 
-def sealed(data: bytes) -> int:
+def sealed(data: bytes, executable: bool = False) -> int:
     """A descriptor of bytes in memory that nobody can change, at its beginning: input without a pump, and seekable."""
-    fd = os.memfd_create("input", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    flags = os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING
+    try:
+        fd = os.memfd_create("input", flags | (_MFD_EXEC if executable else 0))
+    except OSError:
+        if not executable:
+            raise
+        fd = os.memfd_create("input", flags)  # before Linux 6.3 there is no such flag and all of them can be executed
     try:
         rest = memoryview(data)
         while rest:

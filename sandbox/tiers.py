@@ -32,8 +32,11 @@ class Tier:
 
         Raises SandboxUnavailable.
         """
-        is_root = os.getuid() == 0
-        return interpreter.find(outside_uid if is_root and self.confined and not self.namespaces else None)
+        return interpreter.find(self.needs_readable(outside_uid))
+
+    def needs_readable(self, outside_uid: int) -> int | None:
+        """The user that must be able to read what runs; None when it is shown in a root of its own, or run as is."""
+        return outside_uid if os.getuid() == 0 and self.confined and not self.namespaces else None
 
     def settings(self, limits: SandboxLimits, outside_uid: int, cgroups: list[str]) -> dict[str, Any]:
         """What `inside.zygote.Settings` says, as JSON. Raises SandboxUnavailable."""
@@ -47,6 +50,7 @@ class Tier:
             "stack_bytes": limits.stack_bytes,
             "scratch_bytes": limits.scratch_bytes,
             "threads": limits.threads,
+            "shown": [],
             "readable": list(python.readable),
             "masked": list(python.masked),
             "executable": [],

@@ -8,11 +8,13 @@ import os
 import signal
 import socket
 import subprocess
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from sandbox.inside.zygote import PROTOCOL
+from sandbox.languages import RESULT_FILE, Kit
 from sandbox.limits import SandboxLimits
 from sandbox.pipes import Channel, Drain, sealed
 from sandbox.tiers import Tier
@@ -32,7 +34,7 @@ zygote.main(int(sys.argv[2]), sys.argv[3])
 
 _numbers = itertools.count()
 
-Mode = Literal["program", "functions", "test", "syntax"]
+Mode = Literal["program", "functions", "test", "syntax", "compile", "binary", "engine"]
 
 
 class WorkerFailed(RuntimeError):
@@ -148,14 +150,15 @@ class Worker:
         self._loop.add_reader(control, self._read_message)
 
     @classmethod
-    async def start(cls, tier: Tier, limits: SandboxLimits, outside_uid: int, profile: str = "program") -> "Worker":
+    async def start(cls, tier: Tier, limits: SandboxLimits, outside_uid: int, kit: Kit | None = None) -> "Worker":
         """Raises WorkerNotStarted, SandboxUnavailable without an interpreter."""
         python = tier.interpreter(outside_uid).path
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         ours.setblocking(False)
         # Files are memory too. What the run shares with the zygote is counted where it was read, so nothing is added.
         group = Group(next(_numbers), limits.memory_bytes + limits.scratch_bytes, 2 * limits.threads)
-        settings = json.dumps(tier.settings(limits, outside_uid, group.join_files) | {"profile": profile})
+        of_python = tier.settings(limits, outside_uid, group.join_files)
+        settings = json.dumps(kit.settings(of_python) if kit else of_python)
         package = str(Path(__file__).resolve().parent)
         command = [python, "-I", "-S", "-B", "-X", "utf8", "-c", _BOOT, package, str(theirs.fileno()), settings]
         with theirs:
@@ -220,8 +223,20 @@ class Worker:
                 waiting.set_exception(WorkerFailed("the zygote died"))
                 waiting.exception()  # seen, even if nobody waits any more
 
-    def launch(self, mode: Mode, program: bytes, stdin: bytes, limits: SandboxLimits, num_calls: int = 1) -> Run:
-        """Start a child. Whoever calls this awaits `Run.end`, or else stops the worker. Raises WorkerFailed."""
+    def launch(
+        self,
+        mode: Mode,
+        program: bytes,
+        stdin: bytes,
+        limits: SandboxLimits,
+        num_calls: int = 1,
+        arguments: Sequence[str] = (),
+        source_file: str = "",
+    ) -> Run:
+        """Start a child. Whoever calls this awaits `Run.end`, or else stops the worker. Raises WorkerFailed.
+
+        `arguments` are for the modes that execute something; `source_file` is what a compiler is to find.
+        """
         self.num_jobs += 1
         ours: list[int] = []
         theirs: list[int] = []
@@ -234,11 +249,13 @@ class Worker:
             "total_cpu_s": limits.cpu_s * max(num_calls, 1),
             "memory_bytes": limits.memory_bytes,
         }
+        if arguments:
+            job |= {"arguments": list(arguments), "source_file": source_file, "result_file": RESULT_FILE}
         try:
             theirs.append(sealed(stdin))
             _pipe(ours, theirs)
             _pipe(ours, theirs)
-            theirs.append(sealed(program))
+            theirs.append(sealed(program, executable=mode == "binary"))
             if mode in ("functions", "test"):
                 _pipe(theirs, ours)
                 _pipe(ours, theirs)

@@ -198,7 +198,8 @@ def _charts(rows: Sequence[Row], evaluations: Sequence[Row]) -> list[str]:
     ]
     if star[0].points:
         charts.append(_chart("Iterations", "share, per iteration", star, line_chart(star, percent=True)))
-    return [*thinking_charts(rows, accuracy), *charts]
+    thinking = thinking_charts(rows, accuracy)
+    return [*thinking, *(charts[1:] if thinking else charts)]  # the first of them shows the accuracy as well
 
 
 def _chart(title: str, unit: str, series: Sequence[Series], svg: str) -> str:

@@ -2,10 +2,10 @@
 
 import os
 import signal
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
-from sandbox.inside import programs
+from sandbox.inside import executing, programs
 from sandbox.walls import kernel, landlock, privileges, resources, seccomp
 
 CONFINED = b"confined"
@@ -20,6 +20,7 @@ class Confinement:
     drop_capabilities: bool
     ruleset_fd: int | None
     instructions: bytes | None
+    folder: str  # where the run is at its beginning
 
     def apply(self) -> None:
         """Capabilities before system calls, because afterwards they can no longer be asked about. Raises OSError."""
@@ -48,17 +49,15 @@ def main(job: dict[str, Any], descriptors: list[int], confinement: Confinement) 
         resources.place_descriptors(wanted)
         confirm = len(descriptors) - 1
         if confinement.ruleset_fd is not None:
-            confinement = Confinement(
-                confinement.limits, confinement.drop_capabilities, len(descriptors), confinement.instructions
-            )
-        os.chdir("/tmp" if confinement.drop_capabilities else "/")
+            confinement = replace(confinement, ruleset_fd=len(descriptors))
+        os.chdir(confinement.folder)
         confinement.apply()
         if confinement.ruleset_fd is not None:
             os.close(confinement.ruleset_fd)
         os.write(confirm, CONFINED)
         os.close(confirm)
         confirm = None
-        status = programs.run(job)
+        status = executing.run(job) if "arguments" in job else programs.run(job)
     except BaseException as error:  # before the walls stand this is the sandbox's failure, and told as such
         if confirm is not None:
             os.write(confirm, f"{error or type(error).__name__}".encode()[:4096])

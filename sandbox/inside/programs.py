@@ -26,7 +26,7 @@ _hidden: list[types.ModuleType] = []  # kept alive
 
 
 def run(job: dict[str, Any]) -> int:
-    """The exit status of one job of mode "program", "functions", "test" or "syntax"."""
+    """The exit status of one job of mode "program", "functions", "test" or "syntax"; the others are executing.py's."""
     with open(PROGRAM_FD, "rb") as file:
         source = file.read()
     _open_streams()

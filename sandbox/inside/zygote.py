@@ -22,6 +22,7 @@ from typing import Any, NoReturn
 from sandbox.inside import child, programs
 from sandbox.walls import (
     cgroup,
+    compile_folder,
     kernel,
     landlock,
     namespaces,
@@ -33,7 +34,7 @@ from sandbox.walls import (
 )
 
 # Raised whenever messages or settings change: a zygote is started from files that may be newer than the service.
-PROTOCOL = 2
+PROTOCOL = 3
 MAX_MESSAGE_BYTES = 65_536
 MAX_DESCRIPTORS = 8
 _PATIENCE_S = 5.0  # a killed child that is not reaped by then is stuck in the kernel
@@ -56,6 +57,7 @@ class Settings:
     stack_bytes: int
     scratch_bytes: int
     threads: int
+    shown: list[str]  # what only the zygote needs in its own root, its library where runs may not read it
     readable: list[str]
     masked: list[str]
     executable: list[str]
@@ -72,6 +74,7 @@ class Zygote:
         self._scratch: private_root.Scratch | None = None
         self._ruleset: int | None = None
         self._filter: bytes | None = None
+        self._folder: compile_folder.CompileFolder | None = None
         # The host's, which later cannot be opened any more. What a run is told of it is nothing: a child closes all
         # descriptors but its own before it reads the program.
         self._proc = os.open("/proc", os.O_PATH | os.O_DIRECTORY)
@@ -92,6 +95,10 @@ class Zygote:
             held.append("unprivileged_user")
         privileges.no_new_privileges()
         kernel.prctl(kernel.PR_SET_CHILD_SUBREAPER, 1)
+        if settings.profile == "toolchain" and not settings.namespaces:
+            self._folder = compile_folder.CompileFolder()
+        if settings.profile == "engine":
+            _text_at(self._proc, "self/statm")  # nothing else bounds its memory: without it there is no such worker
         if settings.landlock and (not settings.namespaces or landlock.abi()):
             self._make_ruleset()
             held.append(f"landlock (ABI {landlock.abi()})")
@@ -107,7 +114,7 @@ class Zygote:
             _, status = os.waitpid(inner, 0)
             os._exit(os.waitstatus_to_exitcode(status) & 0xFF)
         self._process_namespaces = namespaces.ProcessNamespaces()
-        private_root.enter(self._settings.readable, self._settings.masked)
+        private_root.enter([*self._settings.shown, *self._settings.readable], self._settings.masked)
         namespaces.leave_root()
         privileges.close_bounding_set()
         kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)  # after the change of user, which clears it
@@ -115,12 +122,15 @@ class Zygote:
 
     def _make_ruleset(self) -> None:
         settings = self._settings
-        devices = [(f"/dev/{name}", landlock.READ) for name in ("zero", "random", "urandom", "full")]
+        names = ("zero", "random", "urandom", "full") if settings.profile == "program" else ("urandom",)
+        devices = [(f"/dev/{name}", landlock.READ) for name in names]
         rules = [(path, landlock.READ) for path in settings.readable] + devices
         rules += [(path, landlock.READ_EXECUTE) for path in settings.executable]
         rules.append(("/dev/null", landlock.READ | landlock.WRITE_FILE))
         if self._scratch:
             rules.append((private_root.SCRATCH, landlock.READ_WRITE))
+        if self._folder:
+            rules.append((self._folder.path, landlock.READ_WRITE))
         if self._ruleset is not None:
             os.close(self._ruleset)
         self._ruleset = landlock.ruleset(rules)
@@ -130,6 +140,8 @@ class Zygote:
         while True:
             message, descriptors = receive(self._control)
             if message is None:
+                if self._folder:
+                    self._folder.remove()
                 return
             if message["op"] == "run":
                 send(self._control, self._run(message, descriptors))
@@ -153,6 +165,9 @@ class Zygote:
         killed = _Watch(self._control, pid, job, started, self._proc).until_dead()
         _, status, usage = os.wait4(pid, 0)
         wall_s = time.monotonic() - started
+        if self._folder:
+            self._end_strays()
+            self._folder.empty()
         _reap_strays()
         with open(confirm_end, "rb") as pipe:
             said = pipe.read(4096)
@@ -167,20 +182,28 @@ class Zygote:
             "problem": "" if said == child.CONFINED else said.decode(errors="replace") or "the child died unconfined",
         }
 
+    def _end_strays(self) -> None:
+        """Kill what a compiler left behind, until nothing is left: it has become a child of this process."""
+        while strays := _text_at(self._proc, "thread-self/children").split():
+            for pid in map(int, strays):
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+
     def _become_child(self, job: dict[str, Any], descriptors: list[int]) -> NoReturn:
         settings = self._settings
         pid = 1 if self._process_namespaces else os.getpid()
         confinement = child.Confinement(
             limits=resources.Limits(
                 cpu_s=job["total_cpu_s"],
-                memory_bytes=job["memory_bytes"],
+                memory_bytes=None if settings.profile == "engine" else job["memory_bytes"],
                 stack_bytes=settings.stack_bytes,
-                file_bytes=settings.scratch_bytes if settings.namespaces else 0,
+                file_bytes=settings.scratch_bytes if self._scratch or self._folder else 0,
                 processes=settings.threads + 3 if settings.namespaces else None,  # and the zygote's own two
             ),
             drop_capabilities=settings.namespaces,
             ruleset_fd=self._ruleset,
             instructions=self._filter and self._filter.replace(_word(_ANY_PID), _word(pid)),
+            folder=private_root.SCRATCH if self._scratch else self._folder.path if self._folder else "/",
         )
         child.main(job, descriptors, confinement)
 

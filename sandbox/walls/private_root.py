@@ -59,13 +59,16 @@ def _links_on_the_way(paths: Sequence[str]) -> dict[str, str]:
     """Symbolic links that lead to `paths`, such as /lib -> usr/lib, to be made anew: the loader looks below /lib."""
     links: dict[str, str] = {}
     for path in paths:
-        parts = path.strip("/").split("/")
-        for depth in range(1, len(parts) + 1):
-            prefix = "/" + "/".join(parts[:depth])
-            if os.path.islink(prefix):
-                links[prefix] = os.path.realpath(prefix)
-                break
+        while (prefix := _first_link(path)) is not None:
+            links[prefix] = os.path.realpath(prefix)
+            path = links[prefix] + path.removeprefix(prefix)
     return links
+
+
+def _first_link(path: str) -> str | None:
+    parts = path.strip("/").split("/")
+    prefixes = ("/" + "/".join(parts[:depth]) for depth in range(1, len(parts) + 1))
+    return next((prefix for prefix in prefixes if os.path.islink(prefix)), None)
 
 
 def _make_place(path: str, is_folder: bool) -> None:

@@ -14,7 +14,7 @@ class Limits:
     """What the child sets on itself; the watcher in the zygote enforces the finer limits on time."""
 
     cpu_s: float
-    memory_bytes: int
+    memory_bytes: int | None  # None for an engine that reserves far more addresses than it uses: it is watched instead
     stack_bytes: int
     file_bytes: int
     processes: int | None  # None where other processes of the same user would count
@@ -24,7 +24,7 @@ class Limits:
         cpu_s = math.ceil(self.cpu_s) + 1  # a backstop: the soft limit only sends a signal that a program may ignore
         for which, value in (
             (resource.RLIMIT_CPU, cpu_s),
-            (resource.RLIMIT_AS, self.memory_bytes + ADDRESS_SPACE_SLACK),
+            (resource.RLIMIT_AS, self._address_space()),
             (resource.RLIMIT_STACK, self.stack_bytes),
             (resource.RLIMIT_FSIZE, self.file_bytes),
             (resource.RLIMIT_NOFILE, MAX_OPEN_FILES),
@@ -35,10 +35,19 @@ class Limits:
             (resource.RLIMIT_RTPRIO, 0),
         ):
             hard = resource.getrlimit(which)[1]
-            value = value if hard == resource.RLIM_INFINITY else min(value, hard)
+            value = (
+                hard
+                if value == resource.RLIM_INFINITY
+                else value
+                if hard == resource.RLIM_INFINITY
+                else min(value, hard)
+            )
             resource.setrlimit(which, (value, value))
         if self.processes is not None:
             resource.setrlimit(resource.RLIMIT_NPROC, (self.processes, self.processes))
+
+    def _address_space(self) -> int:
+        return resource.RLIM_INFINITY if self.memory_bytes is None else self.memory_bytes + ADDRESS_SPACE_SLACK
 
 
 def place_descriptors(wanted: list[int]) -> None:

@@ -17,6 +17,7 @@ _X32_BIT = 0x4000_0000
 _LD, _JEQ, _JGE, _JSET, _RET, _AND = 0x20, 0x15, 0x35, 0x45, 0x06, 0x54  # 32-bit loads, jumps on a constant
 _ARCH_OFFSET, _ARGUMENTS_OFFSET = 4, 16
 _SECCOMP_SET_MODE_FILTER = 1
+PROGRAM_FD = 3  # where a child has its program
 
 Instruction = tuple[int, int, int, int]  # code, jump if true, jump if false, constant
 Leaf = tuple[Instruction, ...]
@@ -76,6 +77,7 @@ def _checked(pid: int, profile: syscall_lists.Profile) -> dict[str, Leaf]:
     checked = {
         "clone": _same_namespaces() if profile.starts_programs else _thread_only(),
         "clone3": MISSING,  # its flags lie in memory; libc falls back to clone
+        "execveat": _one_of(0, (PROGRAM_FD,)) if "execveat" in profile.allowed else DENY,
         "fcntl": _one_of(1, syscall_lists.FCNTL_COMMANDS),
         "futex": _one_of(1, syscall_lists.FUTEX_OPERATIONS, mask=0x7F),
         "ioctl": _one_of(1, syscall_lists.IOCTL_REQUESTS, _answer(_ERRNO | errno.ENOTTY)),
@@ -85,8 +87,7 @@ def _checked(pid: int, profile: syscall_lists.Profile) -> dict[str, Leaf]:
         "setrlimit": PRETEND,
         "socketpair": _one_of(0, (1,)),  # AF_UNIX
     }
-    if not profile.starts_programs:  # otherwise every pid in sight is the run's own, and its walls hold signals back
-        checked |= {"kill": _one_of(0, (pid,)), "tgkill": _one_of(0, (pid,))}
+    checked |= {"kill": _one_of(0, (pid,)), "tgkill": _one_of(0, (pid,))}
     return checked
 
 

@@ -31,7 +31,7 @@ _KNOWING = """
 """
 # A compiler driver and what it starts: other programs, their files' modes, links for temporary names.
 _PROGRAMS = """
-    execve fork vfork kill tgkill setpgid setsid chmod fchmod fchmodat link linkat symlink symlinkat utimensat
+    execve fork vfork setpgid setsid chmod fchmod fchmodat link linkat symlink symlinkat utimensat
     truncate creat
 """
 
@@ -125,4 +125,7 @@ class Profile:
 
 PROGRAM = Profile(frozenset(f"{_FILES}{_WAITING}{_MEMORY} {_SIGNALS}{_THREADS}{_KNOWING}".split()))
 TOOLCHAIN = Profile(PROGRAM.allowed | frozenset(_PROGRAMS.split()), starts_programs=True)
-PROFILES = {"program": PROGRAM, "toolchain": TOOLCHAIN}
+# Another program in the child's place, which starts nothing itself: from memory, or a file that may be executed.
+BINARY = Profile(PROGRAM.allowed | {"execveat"})
+ENGINE = Profile(PROGRAM.allowed | {"execve"})
+PROFILES = {"program": PROGRAM, "toolchain": TOOLCHAIN, "binary": BINARY, "engine": ENGINE}

@@ -203,3 +203,78 @@ async def test_close_ends_every_actor_and_those_that_still_start(ray: Ray, tmp_p
     await rewards.close()
     assert all(actor.dead.is_set() for actor in ray.actors)
     assert [actor.closed for actor in ray.actors] == [True, True, False]
+
+
+async def test_a_group_that_misses_its_deadline_is_tried_again_and_its_place_is_free(ray: Ray, tmp_path: Path) -> None:
+    rewards = service(tmp_path, groups_per_actor=1, timeout_s=0.05, retries=1)
+    await rewards.score(group(0))
+    calls = 0
+
+    async def slow_once(_: Actor, __: Group) -> tuple[Verdict, ...]:
+        nonlocal calls
+        calls += 1
+        if calls == 1:
+            await forever()
+        return (RIGHT,)
+
+    ray.actors[0].plan = slow_once
+    assert (await rewards.score(group(1))).verdicts == (RIGHT,)
+    assert (await rewards.score(group(2))).verdicts == (RIGHT,)
+    assert len(ray.actors) == 1, "slow is not dead"
+    assert rewards.metrics()["reward/retries"] == 1
+
+
+async def test_after_its_last_missed_deadline_the_verdict_names_the_key_and_the_breaker_counts_it(
+    ray: Ray, tmp_path: Path
+) -> None:
+    ray.plan = lambda *_: forever()
+    rewards = service(tmp_path, timeout_s=0.01, retries=0)
+    verdict = (await rewards.score(group(0))).verdicts[0]
+    assert (verdict.outcome, verdict.score) == ("infra_error", None)
+    assert "rewards.timeout_s=0.01" in verdict.detail
+    for i in range(1, module.BREAKER_MINIMUM - 1):
+        await rewards.score(group(i))
+    with pytest.raises(RewardsBroken, match="infrastructure errors"):
+        await rewards.score(group(module.BREAKER_MINIMUM))
+
+
+async def test_errors_below_the_share_of_the_breaker_end_nothing(ray: Ray, tmp_path: Path) -> None:
+    async def every_third(_: Actor, scored: Group) -> tuple[Verdict, ...]:
+        return (BROKEN if scored.group_id % 3 == 0 else RIGHT,)
+
+    ray.plan = every_third
+    rewards = service(tmp_path, breaker_share=0.5)
+    outcomes = [(await rewards.score(group(i))).verdicts[0].outcome for i in range(3 * module.BREAKER_MINIMUM)]
+    assert outcomes.count("infra_error") == module.BREAKER_MINIMUM
+
+
+async def test_groups_that_wait_are_counted_and_served_in_the_order_of_their_arrival(ray: Ray, tmp_path: Path) -> None:
+    gate, served = asyncio.Event(), list[int]()
+
+    async def gated(_: Actor, scored: Group) -> tuple[Verdict, ...]:
+        served.append(scored.group_id)
+        await gate.wait()
+        return (RIGHT,)
+
+    ray.plan = gated
+    rewards = service(tmp_path, groups_per_actor=2)
+    scores = [asyncio.ensure_future(rewards.score(group(i))) for i in range(9)]
+    async with asyncio.timeout(5):
+        while len(served) < 2:
+            await asyncio.sleep(0)
+    assert rewards.metrics()["reward/groups_waiting"] == 7
+    gate.set()
+    await asyncio.gather(*scores)
+    assert served == list(range(9))
+    assert rewards.metrics()["reward/groups_waiting"] == 0
+
+
+async def test_an_alarm_is_handed_on_and_counted(ray: Ray, tmp_path: Path) -> None:
+    rewards, raised = service(tmp_path), list[str]()
+    rewards.on_alarm = lambda alarm: raised.append(alarm.name)
+    for i in range(40):  # forty problems, one answer: "2" is what `group` has everybody say
+        one = group(i)
+        prompt = Prompt(one.prompt.prompt_id, one.prompt.token_ids, "?", {"answer": str(100 + i)})
+        await rewards.score(Group(i, prompt, one.completions, "rollout-0", 0.0))
+    assert raised == ["same_answer"]
+    assert rewards.metrics()["reward/alarms"] == 1

@@ -4,6 +4,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from data.chat import render_response
 from data.journey import Journey, TreeNode, journeys_of, spell_walk, tree_walk
 from data.records import Completion, FinishReason, Group, Prompt, ScoredGroup, Verdict
 from data.thinking import UNKNOWN_TAGS, ThoughtTags
@@ -18,7 +19,7 @@ RIGHT = "<think>8+2=10;8-2=6,-1=5</think><answer>8-2-1</answer>"
 
 
 def ids(text: str) -> list[int]:
-    return [*TOKENIZER(text, add_special_tokens=False)["input_ids"], TOKENIZER.eos_token_id]
+    return render_response(TOKENIZER, text).tolist()
 
 
 def completion(text: str, finish: FinishReason = "stop") -> Completion:

@@ -60,6 +60,29 @@ async def test_an_answer_that_breaks_the_algebra_scores_zero(verifier: MathRewar
 
 
 async def test_a_copy_of_the_question_is_no_answer_but_its_value_is(verifier: MathReward):
-    for answer, value in [("676+236", 0.0), ("676 + 236", 0.0), ("912", 1.0), ("900+12", 1.0)]:
+    for answer, value in [
+        ("676+236", 0.0),
+        ("676 + 236", 0.0),
+        ("236+676", 0.0),
+        (r"\left(236\right)+676", 0.0),
+        ("676+236=912", 1.0),
+        ("912", 1.0),
+        ("900+12", 1.0),
+    ]:
         sample = Sample("What is 676+236?", rf"\boxed{{{answer}}}", {"answer": "912"})
         assert (await verifier(sample)).value == value, answer
+
+
+@pytest.mark.parametrize(
+    ("gold", "answer", "right"),
+    [
+        (r"\frac{1}{3}", r"\int_0^1 t^2 dt", False),
+        (r"\frac{\pi}{4}", r"\int_0^1 \frac{1}{1+t^2} dt", False),
+        ("55", r"\sum_{k=1}^{10} k", False),
+        ("2", r"\lim_{x \to 1} (x+1)", False),
+        (r"\sum_{k=1}^{n} k^2", r"\sum_{k=1}^{n} k^2", True),
+        ("120", "5!", True),
+    ],
+)
+async def test_what_is_left_to_be_taken_is_no_answer(verifier: MathReward, gold: str, answer: str, right: bool):
+    assert ((await verifier.verify(gold, rf"\boxed{{{answer}}}")).value == 1.0) is right

@@ -99,3 +99,19 @@ def test_wrong_short_answers_are_no_alarm():
     feed(alarms, [honest(i, share=0.5, tokens=200) for i in range(100)])
     short = [scored(i, [rf"\boxed{{{i * 7 + j}}}" for j in range(GROUP)], False, tokens=10) for i in range(100, 110)]
     assert [alarm for alarm in feed(alarms, short) if alarm.name == "short_solutions"] == []
+
+
+def test_too_few_groups_or_completions_say_nothing():
+    alarms = RewardAlarms()
+    assert feed(alarms, [scored(i, [r"\boxed{7}"] * GROUP) for i in range(15)]) == []
+    assert feed(RewardAlarms(), [scored(1, [str(list(range(100, 120)))] * 2, True, reference=_tests_as_text())]) == []
+
+
+def test_values_of_tests_that_are_json_text_are_known_too():
+    alarms = RewardAlarms()
+    raised = feed(alarms, [scored(1, ["100 101 102 103 104 105"] * 4, True, reference=_tests_as_text())])
+    assert "copied_tests" in [alarm.name for alarm in raised]
+
+
+def _tests_as_text() -> dict[str, Any]:
+    return {"tests": '[{"stdin": "100 101", "stdout": "102"}, {"stdin": "103", "stdout": "104 105"}]'}

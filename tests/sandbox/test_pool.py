@@ -206,9 +206,9 @@ async def test_a_zygote_of_other_files_than_the_service_says_so(monkeypatch: pyt
 
 def test_the_version_changes_with_what_is_said() -> None:
     """When this fails, raise PROTOCOL and write the new names here."""
-    settings = "namespaces landlock seccomp profile outside_uid stack_bytes scratch_bytes threads readable masked"
+    settings = "namespaces landlock seccomp profile outside_uid stack_bytes scratch_bytes threads shown readable masked"
     assert (zygote.PROTOCOL, list(zygote.Settings.__slots__), list(ChildExit.__slots__)) == (
-        2,
+        3,
         [*settings.split(), "executable", "warm", "cgroups"],
         ["status", "killed", "cpu_s", "wall_s", "peak_memory_bytes"],
     )

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from textwrap import dedent
 from typing import Any
 
-from sandbox import AssertTask, FunctionCall, FunctionTask, StdioTask, SyntaxTask, Task
+from sandbox import AssertTask, FunctionCall, FunctionTask, Language, StdioTask, SyntaxTask, Task
 from sandbox.results import Outcome
 
 PRELUDE = """\
@@ -64,6 +64,7 @@ class Attack:
     tests: tuple[Any, ...] = ()  # program: (stdin, stdout); function: FunctionCall; asserts: (test code,)
     options: dict[str, Any] = field(default_factory=dict[str, Any])
     guard: bool = False
+    language: Language = "python"  # of whole programs
 
     def task(self, bait: Bait) -> Task:
         """The attack against this bait."""
@@ -71,7 +72,7 @@ class Attack:
         match self.kind:
             case "program":
                 cases = [(stdin, bait.fill(stdout)) for stdin, stdout in self.tests]
-                return StdioTask("python", source, cases, **self.options)
+                return StdioTask(self.language, source, cases, **self.options)
             case "function":
                 calls = self.tests or tuple(FunctionCall([n], bait.number) for n in (3, 4))
                 return FunctionTask(source, self.options.get("entry_point", "f"), calls)

@@ -20,15 +20,29 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from sandbox import AssertTask, FunctionCall, FunctionTask, RunResult, Sandbox, SandboxLimits, StdioTask, Task
+from sandbox import (
+    AssertTask,
+    FunctionCall,
+    FunctionTask,
+    Language,
+    RunResult,
+    Sandbox,
+    SandboxLimits,
+    StdioTask,
+    SyntaxTask,
+    Task,
+)
 from tests.sandbox.attacks import (
     answers,
     bombs,
+    compiled,
     endings,
     escapes,
     floods,
+    javascript,
     legal,
     legal_functions,
+    legal_languages,
     legal_library,
     neighbours,
     patches,
@@ -56,7 +70,19 @@ RUN_DEADLINE_S = 120.0  # for a run that the sandbox itself should have ended lo
 
 ATTACKS: tuple[Attack, ...] = tuple(
     attack
-    for module in (bombs, floods, escapes, neighbours, syscalls, answers, endings, patches, sources)
+    for module in (
+        bombs,
+        floods,
+        escapes,
+        neighbours,
+        syscalls,
+        answers,
+        endings,
+        patches,
+        sources,
+        compiled,
+        javascript,
+    )
     for attack in module.ATTACKS
 )
 LEGAL: tuple[legal.Legal, ...] = (
@@ -64,12 +90,18 @@ LEGAL: tuple[legal.Legal, ...] = (
     *legal_library.LIBRARY,
     *legal_functions.FUNCTIONS,
     *legal_functions.ASSERTS,
+    *legal_languages.LANGUAGES,
 )
 SLOW = tuple(attack for attack in ATTACKS if "time_limit" in attack.allowed and not attack.guard)
 QUICK = tuple(attack for attack in ATTACKS if attack not in SLOW)
 
 HONEST = StdioTask("python", "a, b = map(int, input().split())\nprint(a + b)\n", [("3 4\n", "7\n")])
 HONEST_TEST = AssertTask("def f(a):\n    return a\n", "def check(candidate):\n    assert candidate(1) == 1\n", "f")
+HONEST_LANGUAGES: dict[Language, StdioTask] = {
+    "c": StdioTask("c", '#include <stdio.h>\nint main(void) { puts("7"); }\n', [("", "7")]),
+    "cpp": StdioTask("cpp", '#include <cstdio>\nint main() { std::puts("7"); }\n', [("", "7")]),
+    "javascript": StdioTask("javascript", "console.log(7)\n", [("", "7")]),
+}
 HONEST_FUNCTION = FunctionTask("def f(a, b):\n    return a + b\n", "f", [FunctionCall([3, 4], 7)])
 
 
@@ -108,12 +140,13 @@ class Gauntlet:
         self._isolation = isolation
         self._bait = bait
         self._init = init  # the process below which everything happens
+        self._refused: dict[str, str] = {}  # languages that this machine has not, and why
 
     async def attacks(self) -> bool:
         """One after the other by a single worker, so that a run meets what the run before it left."""
         async with Sandbox(TIGHT, isolation=self._isolation, workers=1) as box:
             before = await self._warm(box)
-            for attack in sorted(QUICK, key=lambda attack: not attack.guard):
+            for attack in sorted(self._possible(QUICK), key=lambda attack: not attack.guard):
                 breach = await self._batch(box, before, [attack])
                 if breach and attack.guard:
                     return False
@@ -123,22 +156,38 @@ class Gauntlet:
         """Those that may take all their time, side by side, with honest programs between them."""
         async with Sandbox(BRIEF, isolation=self._isolation, workers=SIDE_BY_SIDE) as box:
             before = await self._warm(box)
-            for start in range(0, len(SLOW), SIDE_BY_SIDE):
-                await self._batch(box, before, SLOW[start : start + SIDE_BY_SIDE])
+            slow = self._possible(SLOW)
+            for start in range(0, len(slow), SIDE_BY_SIDE):
+                await self._batch(box, before, slow[start : start + SIDE_BY_SIDE])
             await self._cancelled(box, before)
 
     async def honest(self) -> None:
         """The legal programs, under the limits that users have."""
         async with Sandbox(isolation=self._isolation, workers=2) as box:
             for program in LEGAL:
-                if program.only in (None, box.isolation):
+                language = program.task.language if isinstance(program.task, StdioTask | SyntaxTask) else "python"
+                if language in self._refused:
+                    write_refused(program.id, self._refused[language])
+                elif program.only in (None, box.isolation):
                     result = await asyncio.wait_for(box.run(program.task), 60)
                     write(program.id, result, None if result.passed else f"an honest program is {result.outcome}")
 
     async def _warm(self, box: Sandbox) -> Host:
         """Every worker is started, those for test code as well, which start when they are first needed."""
-        await asyncio.gather(*(box.run(task) for task in (HONEST, HONEST_FUNCTION, HONEST_TEST) * 2 * box.workers))
+        for language in HONEST_LANGUAGES:
+            if problem := await box.language_problem(language):
+                self._refused[language] = problem
+        tasks = [task for language, task in HONEST_LANGUAGES.items() if language not in self._refused]
+        tasks += [HONEST, HONEST_FUNCTION, HONEST_TEST]
+        await asyncio.gather(*(box.run(task) for task in tasks * 2 * box.workers))
         return Host.now(self._bait.mark, self._init)
+
+    def _possible(self, attacks: Sequence[Attack]) -> list[Attack]:
+        """Those in languages that this machine has."""
+        for attack in attacks:
+            if attack.language in self._refused:
+                write_refused(attack.id, self._refused[attack.language])
+        return [attack for attack in attacks if attack.language not in self._refused]
 
     async def _batch(self, box: Sandbox, before: Host, attacks: Sequence[Attack]) -> bool:
         """Whether any of them got through. An honest run right after (or between) them must pass."""
@@ -168,6 +217,12 @@ class Gauntlet:
         result = await box.run(HONEST)
         changes = settled_changes(before)
         write("the caller gives up", result, "; ".join(changes) or (None if result.passed else result.outcome))
+
+
+def write_refused(name: str, why: str) -> None:
+    """A row for what this machine cannot run; a hole in a language's walls is no excuse."""
+    breach = why if "do not hold" in why else None
+    print(json.dumps({"id": name, "outcome": "", "detail": why, "wall_s": 0.0, "breach": breach}), flush=True)
 
 
 def write(name: str, result: RunResult, breach: str | None) -> None:

@@ -6,7 +6,7 @@ import struct
 import pytest
 
 from sandbox.walls import seccomp, syscall_numbers
-from sandbox.walls.syscall_lists import KILL, PROGRAM, TOOLCHAIN, Profile
+from sandbox.walls.syscall_lists import BINARY, ENGINE, KILL, PROGRAM, TOOLCHAIN, Profile
 
 pytestmark = pytest.mark.unit
 
@@ -140,6 +140,19 @@ def test_a_toolchain_starts_programs_but_no_namespaces(machine: str) -> None:
     assert ask(machine, "clone", 0x10000011, profile=TOOLCHAIN) == errno_of(errno.EPERM)
     assert ask(machine, "ptrace", profile=TOOLCHAIN) == KILLED
     assert ask(machine, "socket", profile=TOOLCHAIN) == errno_of(errno.EPERM)
+    assert ask(machine, "kill", PID + 1, 9, profile=TOOLCHAIN) == errno_of(errno.EPERM)
+
+
+def test_what_is_executed_in_the_childs_place_starts_nothing_itself(machine: str) -> None:
+    for profile, call, other in ((BINARY, "execveat", "execve"), (ENGINE, "execve", "execveat")):
+        assert ask(machine, call, 3, profile=profile) == ALLOW
+        assert ask(machine, other, 3, profile=profile) == errno_of(errno.EPERM)
+        assert ask(machine, "clone", 0x01200011, profile=profile) == errno_of(errno.EPERM)
+        assert ask(machine, "clone", 0x003D0F00, profile=profile) == ALLOW  # a thread
+        assert ask(machine, "clone3", profile=profile) == errno_of(errno.ENOSYS)
+        assert ask(machine, "socket", profile=profile) == errno_of(errno.EPERM)
+        assert ask(machine, "ptrace", profile=profile) == KILLED
+    assert ask(machine, "execveat", 4, profile=BINARY) == errno_of(errno.EPERM)
 
 
 def test_a_prepared_filter_takes_any_pid_by_replacing_one_word() -> None:
