@@ -6,6 +6,8 @@ RFT, arXiv 2308.01825, and ReST-EM, arXiv 2312.06585). Rejection sampling choose
 whatever has an end. Pure.
 """
 
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Literal
 
 from data.rationales import Fate, Rationale
@@ -20,16 +22,20 @@ def accept(
     cap: int,
     shortest: int = 0,
     keep: Literal["correct", "all"] = "correct",
+    require: Mapping[str, float] = MappingProxyType({}),
 ) -> tuple[Rationale, ...]:
     """The fate of each completion of a group, in order of sample.
 
     `problem`: the prompt without hint, which a hinted group was not sampled from. `cap`: most completions with the
     fate `trained`. `shortest`: right ones with fewer tokens are `too_short`. `keep`: `all` asks for no verdict.
+    `require`: least scores of reward parts; right ones with less are `unfit`.
     """
     seen: set[bytes] = set()
     judged: list[Rationale] = []
     for sample, (completion, verdict) in enumerate(zip(scored.group.completions, scored.verdicts, strict=True)):
         fate = _fate(completion, verdict, shortest, keep)
+        if fate == "trained" and any(verdict.parts.get(part, 0.0) < least for part, least in require.items()):
+            fate = "unfit"
         if fate == "trained":
             key = completion.token_ids.tobytes()
             fate = "duplicate" if key in seen else "over_cap" if len(seen) >= cap else "trained"

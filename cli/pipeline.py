@@ -30,7 +30,7 @@ from trainers.pipeline import PipelineLoop, PipelineResult, PlannedStage, Select
 from trainers.ports import StageOutcome
 from trainers.stage_manifest import StageManifest
 
-RESUMABLE = ("grpo", "star")  # methods whose checkpoints a run goes on from
+RESUMABLE = ("grpo", "star", "rejection")  # methods whose checkpoints a run goes on from
 SAMPLED = ("rollouts", "rationales", "step_labels")  # folders of a run that others learn from
 
 

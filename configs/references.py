@@ -30,6 +30,7 @@ OUTPUTS: Mapping[str, tuple[str, ...]] = {
     "grpo": ("policy",),
     "sft": ("policy",),
     "star": ("policy",),
+    "rejection": ("rows",),
     "reward_model": ("reward_model",),
     "step_labels": ("step_labels",),
 }

@@ -8,7 +8,7 @@
 
 from typing import Literal
 
-from pydantic import PositiveInt
+from pydantic import Field, PositiveInt
 
 from configs.strict import Section
 
@@ -21,6 +21,9 @@ class Rejection(Section):
     accept: Literal["correct", "all"] = "correct"
     """`correct`: completions to which the first reward part gave full score. `all`: every completion that was not cut
     at the length limit; `rewards` may then be left out."""
+    require: dict[str, float] = Field(default_factory=dict[str, float])
+    """Least scores of other reward parts, by name (a plug-in's is its `plugin`), such as `{format: 1, language: 0.95}`:
+    what people can read. Others are `unfit`. Empty: the first part alone decides."""
     max_rows_per_problem: PositiveInt = 4
     """Most different completions kept per problem, in order of sample, so that easy problems do not swamp the
     others."""

@@ -27,7 +27,7 @@ from configs.reward_rules import REWARD_RULES
 from configs.run import AnyRun, GrpoRun, RejectionRun, SftRun, StarRun, sources_of, stages_of
 from configs.sandbox_rules import sandbox_service_has_a_token
 from configs.star_rules import hints_can_be_given, star_evaluates_and_saves_by_iteration, tuning_is_shared_evenly
-from configs.supervision_rules import rejection_can_judge, supervision_has_one_length
+from configs.supervision_rules import rejection_can_judge, required_parts_are_in_the_rubric, supervision_has_one_length
 
 Problems = Iterator[str]
 _GENERATED = AdditionPrompts | CountdownPrompts | ProgramPrompts | ReasoningGymPrompts
@@ -253,6 +253,7 @@ RULES: tuple[Callable[[AnyRun], Problems], ...] = (
     *REWARD_MODEL_RULES,
     supervision_has_one_length,
     rejection_can_judge,
+    required_parts_are_in_the_rubric,
 )
 
 

@@ -50,5 +50,18 @@ def rejection_can_judge(run: AnyRun) -> Problems:
         )
 
 
+def required_parts_are_in_the_rubric(run: AnyRun) -> Problems:
+    """What `rejection.require` asks a least score of is a part of the rewards."""
+    if not isinstance(run, RejectionRun):
+        return
+    parts = [part.plugin if part.plugin else part.type for part in (run.rewards.parts if run.rewards else ())]
+    for name, least in run.rejection.require.items():
+        if name not in parts:
+            yield (
+                f"rejection.require.{name} = {least:g}: the rewards have no part `{name}`; their parts are "
+                f"{', '.join(parts) or 'none'}: add it there, or remove the key"
+            )
+
+
 def _is_of_files(traces: Traces) -> bool:
     return all(isinstance(part, RowTraces) for part in plain_parts(traces))

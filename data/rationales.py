@@ -20,7 +20,7 @@ import pyarrow.parquet as pq
 
 from data.records import Completion, Prompt, Verdict
 
-Fate = Literal["trained", "wrong", "no_verdict", "cut", "too_short", "duplicate", "over_cap"]
+Fate = Literal["trained", "wrong", "no_verdict", "unfit", "cut", "too_short", "duplicate", "over_cap"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)

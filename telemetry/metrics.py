@@ -194,6 +194,7 @@ METRICS = (
     Metric("rejection/solved_share", "share", "problem", "Problems with a kept completion, so far."),
     Metric("rejection/kept_share", "share", "completion", "Completions that were kept, so far."),
     Metric("rejection/wrong_share", "share", "completion", "Completions whose answer is wrong, so far."),
+    Metric("rejection/unfit_share", "share", "completion", "Right ones below a score of rejection.require, so far."),
     Metric("rejection/cut_share", "share", "completion", "Acceptable ones but for their missing end, so far."),
     Metric("rejection/duplicate_share", "share", "completion", "Repetitions of a kept one of the same problem."),
     Metric("rejection/over_cap_share", "share", "completion", "Acceptable ones above the most kept per problem."),

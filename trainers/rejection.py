@@ -61,6 +61,7 @@ class RejectionTotals:
     row_tokens: int = 0
     wrong: int = 0
     no_verdict: int = 0
+    unfit: int = 0  # right, but another part of the rubric scored them too low
     cut: int = 0  # at the length limit, and otherwise acceptable
     duplicates: int = 0
     over_cap: int = 0
@@ -80,6 +81,7 @@ class RejectionTotals:
         self.row_tokens += sum(len(r.completion.token_ids) for r in kept)
         self.wrong += fates["wrong"]
         self.no_verdict += fates["no_verdict"]
+        self.unfit += fates["unfit"]
         self.cut += fates["cut"]
         self.duplicates += fates["duplicate"]
         self.over_cap += fates["over_cap"]
@@ -94,6 +96,7 @@ class RejectionTotals:
             "rejection/solved_share": self.solved / max(self.problems, 1),
             "rejection/kept_share": self.rows / samples,
             "rejection/wrong_share": self.wrong / samples,
+            "rejection/unfit_share": self.unfit / samples,
             "rejection/cut_share": self.cut / samples,
             "rejection/duplicate_share": self.duplicates / samples,
             "rejection/over_cap_share": self.over_cap / samples,
@@ -187,11 +190,18 @@ class RejectionLoop:
         scored = [group for group in await self._sampler.try_all(problems, attempt) if group is not None]
         if reason := self._sampler.too_many_failed(len(problems), f"chunk {chunk}"):
             raise RejectionFailed(reason)
-        cap, keep = self._rejection.max_rows_per_problem, self._rejection.accept
+        chosen = self._rejection
         rationales = [
             rationale
             for group in scored
-            for rationale in accept(group.group.prompt, group, hinted=False, cap=cap, keep=keep)
+            for rationale in accept(
+                group.group.prompt,
+                group,
+                hinted=False,
+                cap=chosen.max_rows_per_problem,
+                keep=chosen.accept,
+                require=chosen.require,
+            )
         ]
         kept = [rationale for rationale in rationales if rationale.fate == "trained"]
         await asyncio.to_thread(write_chunk, self._folder / CHUNKS_FOLDER, chunk, kept, model=self._lineage.model)

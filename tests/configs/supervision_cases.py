@@ -50,4 +50,12 @@ BROKEN_SUPERVISION: list[tuple[str, str, list[str], str, str, str]] = [
         "what the rewards call correct",
         "set rejection.accept to `all`",
     ),
+    (
+        "required_parts_are_in_the_rubric",
+        "rejection_cpu",
+        ["rejection.require={format: 1.0}"],
+        "rejection.require.format = 1",
+        "their parts are exact_number",
+        "remove the key",
+    ),
 ]
