@@ -13,8 +13,9 @@ import itertools
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ import ray
 from ray.exceptions import RayActorError, RayError
 
 from actors.log_file import last_lines, log_environment, write_log_file
+from actors.served_model import ServedModel, model_reward, serve_reward_models
 from configs.rewards import Rewards
 from data.records import Group, ScoredGroup, Verdict
 from rewards.alarms import Alarm, RewardAlarms
@@ -44,12 +46,15 @@ class RewardsBroken(RuntimeError):
 class RewardActor:
     """Applies the rubric. Scoring a group twice gives the same verdicts."""
 
-    def __init__(self, rewards: Rewards) -> None:
+    def __init__(self, rewards: Rewards, models: Mapping[str, ServedModel]) -> None:
         write_log_file()
-        self._rubric = Rubric(rewards)
+        self._models = models
+        self._rubric = Rubric(rewards, partial(model_reward, models))
 
     async def start(self) -> None:
         """Start what the rubric needs. Raises rewards.sample.InfrastructureError when the machine has it not."""
+        for model in self._models.values():
+            await model.ready()
         await self._rubric.start()
 
     async def score(self, group: Group, max_completion_tokens: int) -> tuple[tuple[Verdict, ...], float]:
@@ -80,6 +85,7 @@ class RewardService:
         self._max_completion_tokens = max_completion_tokens
         self._run_folder = run_folder
         self._numbers = itertools.count()
+        self._models = serve_reward_models(rewards, run_folder)
         self._actors: list[_Actor] = []
         self._tasks: set[asyncio.Task[None]] = set()
         self._starting = 0
@@ -208,7 +214,7 @@ class RewardService:
                 "env_vars": {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": ""}
                 | log_environment(self._run_folder, name)
             },
-        ).remote(self._rewards)
+        ).remote(self._rewards, self._models)
         try:
             await asyncio.wait_for(_answer(handle.start.remote()), START_TIMEOUT_S)
         except asyncio.CancelledError:
@@ -262,6 +268,8 @@ class RewardService:
         await asyncio.gather(*tasks, return_exceptions=True)
         actors, self._actors = self._actors, []
         await asyncio.gather(*(_close(actor) for actor in actors))
+        for model in self._models.values():
+            model.kill()
 
 
 async def _close(actor: _Actor) -> None:

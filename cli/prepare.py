@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import IO, Any
 
 from cli.cluster import joins, local_cpus, local_gpus
+from cli.reward_models import check_reward_models
 from configs.errors import ConfigError
 from configs.load import dump_run
 from configs.pipeline import AnyConfig
@@ -61,6 +62,7 @@ def prepare(run: AnyRun, *, resume: bool, overwrite: bool) -> Prepared:
     """Check everything and make the run's folder. Raises ConfigError or data.errors' DataError, both ValueErrors."""
     check_machine(run)
     data = read_data(run)
+    check_reward_models(run, data.tokenizer)
     folder = Path(run.runs_folder).absolute() / run.name
     resume_from, lock = claim_folder(run, folder, resume=resume, overwrite=overwrite)
     model = Path(run.policy.path).absolute() if isinstance(run.policy, FolderPolicy) else folder / "initial_policy"

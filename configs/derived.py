@@ -12,6 +12,7 @@ from typing import Any
 
 from configs.policy import VOCABULARY_SIZE, ScratchPolicy
 from configs.reward_model import PairRows
+from configs.rewards import reward_models
 from configs.run import AnyRun, GrpoRun, RejectionRun, RewardModelRun, SftRun, StarRun, StepLabelsRun, stages_of
 
 BYTES = {"float32": 4, "bfloat16": 2}
@@ -58,6 +59,8 @@ def demands(run: AnyRun) -> tuple[Demand, ...]:
         parts.append(Demand("rollout", rollout.workers, cpus, gpus, rollout.node_labels))
     if starts_engines(run) and (rewards := run.rewards):
         parts.append(Demand("rewards", rewards.actors, rewards.cpus_per_actor, 0, rewards.node_labels))
+        models = {options.path: options for options in reward_models(rewards)}
+        parts += [Demand("reward model", 1, options.cpus, options.gpus) for options in models.values()]
     if isinstance(run, GrpoRun) and run.algorithm.kl.type != "none":
         reference = run.reference
         cpus, gpus = reference.cpus_per_rank, reference.gpus_per_rank

@@ -2,7 +2,7 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, PositiveInt
+from pydantic import Field, NonNegativeFloat, PositiveInt
 
 from configs.strict import Section
 
@@ -114,3 +114,18 @@ class StepLabelling(Section):
     """Solutions of fewer steps are left out: there is nothing to tell apart."""
     solutions_per_file: PositiveInt = 512
     """So many labelled solutions are written at a time."""
+
+
+class RewardModelOptions(Section):
+    """Of `reward_model`."""
+
+    path: str
+    """Folder that a run of `method: reward_model` wrote: `runs/NAME/checkpoints/final/reward_model`."""
+    aggregation: Literal["min", "product", "last"] = "min"
+    """How the steps of a process model become one score; models of whole solutions have one step."""
+    cpus: NonNegativeFloat = 0
+    """CPUs that Ray reserves for the process that serves the model; also its threads, at least one."""
+    gpus: NonNegativeFloat = 0
+    """GPUs that Ray reserves for it; 0: it runs on the CPU."""
+    tokens_per_batch: PositiveInt = 16384
+    """Most tokens, of prompts and responses, that are scored in one forward pass."""

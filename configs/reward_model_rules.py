@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator, Set
 from pathlib import Path
 
 from configs.policy import FolderPolicy, ScratchPolicy
-from configs.reward_model import LabelledRows, PairRows, RowSolutions, StepRows
+from configs.reward_model import LabelledRows, PairRows, RewardModelOptions, RowSolutions, StepRows
+from configs.rewards import reward_models
 from configs.run import AnyRun, RewardModelRun, StepLabelsRun
 
 Problems = Iterator[str]
@@ -69,12 +70,32 @@ def score_data_can_be_read(run: AnyRun) -> Problems:
         )
 
 
+def a_reward_model_does_not_decide_correctness(run: AnyRun) -> Problems:
+    """A reward model is not the first part of the rubric; parts that name the same model serve it alike."""
+    if not run.rewards:
+        return
+    if run.rewards.parts[0].type == "reward_model":
+        yield (
+            "rewards.parts.0.type = reward_model: its probabilities never reach 1, so nothing would count as correct; "
+            "put the part that decides correctness first, with weight 0 if it should not add to the sum"
+        )
+    first: dict[str, RewardModelOptions] = {}
+    for options in reward_models(run.rewards):
+        other = first.setdefault(options.path, options)
+        if options.model_copy(update={"aggregation": other.aggregation}) != other:
+            yield (
+                f"rewards.parts: two parts serve the reward model {options.path} with different cpus, gpus or "
+                "tokens_per_batch, and one process serves both; give them the same"
+            )
+
+
 REWARD_MODEL_RULES: tuple[Callable[[AnyRun], Problems], ...] = (
     examples_are_shared_evenly,
     a_pair_fits_a_microbatch,
     a_score_model_saves_at_the_end,
     steps_are_completed_by_a_trained_policy,
     score_data_can_be_read,
+    a_reward_model_does_not_decide_correctness,
 )
 
 

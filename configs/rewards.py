@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
 
 from configs.judge import JudgeOptions
+from configs.reward_model import RewardModelOptions
 from configs.sandbox import Sandbox
 from configs.strict import Section
 
@@ -73,6 +74,7 @@ OPTIONS: dict[str, type[Section]] = {
     "cosine_length": CosineLengthOptions,
     "repetition": RepetitionOptions,
     "judge": JudgeOptions,
+    "reward_model": RewardModelOptions,
 }
 
 
@@ -90,6 +92,7 @@ class RewardPart(Section):
         "cosine_length",
         "repetition",
         "judge",
+        "reward_model",
         "plugin",
     ]
     """Which reward scores the completion, each in [0, 1]."""
@@ -143,6 +146,12 @@ def reward_options(part: RewardPart) -> Section:
     if problems:
         raise ValueError("; ".join(problems))
     return OPTIONS[part.type].model_validate(part.options)
+
+
+def reward_models(rewards: Rewards) -> list[RewardModelOptions]:
+    """Of the parts of type `reward_model`, in order; those with options that break a rule are left out."""
+    sound = [part for part in rewards.parts if part.type == "reward_model" and not list(option_problems(part))]
+    return [RewardModelOptions.model_validate(part.options) for part in sound]
 
 
 def option_problems(part: RewardPart) -> Iterator[str]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 
 from configs.judge import JudgeOptions
+from configs.reward_model import RewardModelOptions
 from configs.rewards import RewardPart, Rewards, reward_options
 from data.records import Group, Verdict
 from rewards.code import CodeReward
@@ -25,6 +26,7 @@ from rewards.number import exact_number
 from rewards.plugin import load_plugin
 from rewards.reasoning_gym import ReasoningGymReward
 from rewards.repetition import repetition
+from rewards.reward_model import ModelReward
 from rewards.sample import InfrastructureError, Reward, Sample, Score
 from sandbox.configured import configured
 
@@ -58,7 +60,11 @@ class _Part:
 class Rubric:
     """Scores completions. Raises ValueError for a part that cannot be built (unknown option, plug-in not found)."""
 
-    def __init__(self, config: Rewards) -> None:
+    def __init__(
+        self, config: Rewards, model_reward: Callable[[RewardModelOptions], ModelReward] | None = None
+    ) -> None:
+        """`model_reward` finds the served model of a part of type `reward_model`."""
+        self._model_reward = model_reward
         self._buffer_tokens = config.overlong_buffer_tokens
         workers = max(1, len(os.sched_getaffinity(0)) // config.actors)
         self._math: MathReward | None = None
@@ -105,6 +111,8 @@ class Rubric:
                 response_tokens=len(completion.token_ids),
                 max_completion_tokens=max_completion_tokens,
                 finish_reason=completion.finish_reason,
+                prompt_ids=group.prompt.token_ids,
+                response_ids=completion.token_ids,
             )
             for completion in group.completions
         ]
@@ -160,6 +168,10 @@ class Rubric:
             judge = JudgeReward(section, share=1 / self._most_actors)
             self._judges.append(judge)
             return _Part(name, part.weight, part.gate, score_async=judge)
+        if isinstance(section, RewardModelOptions):
+            if self._model_reward is None:
+                raise ValueError("rewards.parts: `reward_model` needs a model that is served, and there is none here")
+            return _Part(name, part.weight, part.gate, score_async=self._model_reward(section))
         options = section.model_dump()
         if part.type == "math":
             return _Part(name, part.weight, part.gate, score_async=self._math)

@@ -6,10 +6,10 @@ InfrastructureError when the machinery failed; whatever the policy wrote is neve
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
-from data.records import FinishReason
+from data.records import FinishReason, Int32Array
 
 
 class InfrastructureError(RuntimeError):
@@ -26,6 +26,8 @@ class Sample:
     response_tokens: int = 0  # length of the completion
     max_completion_tokens: int = 0  # the limit it was sampled under
     finish_reason: FinishReason = "stop"  # "length": cut at the limit
+    prompt_ids: Int32Array | None = field(default=None, compare=False)  # [P] as the engine got them; None: text alone
+    response_ids: Int32Array | None = field(default=None, compare=False)  # [T] as they were sampled; None: text alone
 
 
 @dataclass(frozen=True, slots=True)

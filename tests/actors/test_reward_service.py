@@ -80,7 +80,7 @@ class Ray:
     def options(self, **_: Any) -> "Ray":
         return self
 
-    def remote(self, _: Rewards) -> Actor:
+    def remote(self, _: Rewards, __: object) -> Actor:
         self.actors.append(Actor(self.plan, self.begin))
         return self.actors[-1]
 

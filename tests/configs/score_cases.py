@@ -50,5 +50,24 @@ BROKEN_SCORES: list[tuple[str, str, list[str], str, str, str]] = [
         "no chat template",
         "`raw`",
     ),
+    (
+        "a_reward_model_does_not_decide_correctness",
+        "demo",
+        ["rewards.parts=[{type: reward_model, options: {path: runs/verifier}}]"],
+        "rewards.parts.0.type = reward_model",
+        "never reach 1",
+        "first, with weight 0",
+    ),
+    (
+        "a_reward_model_does_not_decide_correctness",
+        "demo",
+        [
+            "rewards.parts=[{type: exact_number}, {type: reward_model, options: {path: a}}, "
+            "{type: reward_model, options: {path: a, aggregation: last, tokens_per_batch: 100}}]"
+        ],
+        "rewards.parts",
+        "the reward model a with different",
+        "give them the same",
+    ),
     ("sampling_is_not_truncated", "step_labels_cpu", ["rollout.top_k=9"], "rollout.top_k = 9", "renormalise", "is 0"),
 ]

@@ -29,13 +29,20 @@ def test_every_recipe_parses_keeps_the_rules_and_survives_a_dump(recipe: Path, t
     [
         *((name, 0) for name in (*CPU_RECIPES, *AFTER_ANOTHER_RUN)),
         *(("gsm8k_1gpu", 1), ("tinyzero", 2), ("math_8gpu", 8), ("r1_zero", 8), ("math_64gpu_zero3", 64)),
+        ("process_model_8gpu", 8),
     ],
 )
 def test_recipes_ask_for_the_gpus_in_their_name(recipe: str, gpus: int):
     assert demanded_gpus(load_run(CONFIGS / f"{recipe}.yaml", check_paths=False)) == gpus
 
 
-SCORE_RECIPES = ("outcome_model_cpu", "step_labels_cpu", "process_model_cpu", "preference_model_cpu")
+SCORE_RECIPES = (
+    "outcome_model_cpu",
+    "step_labels_cpu",
+    "process_model_cpu",
+    "preference_model_cpu",
+    "demo_reward_model",
+)
 
 
 @pytest.mark.parametrize("recipe", SCORE_RECIPES)
