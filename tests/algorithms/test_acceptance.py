@@ -1,5 +1,7 @@
 """Which rationales STaR keeps: right, ended, new, not too many."""
 
+from dataclasses import replace
+
 import pytest
 
 from algorithms.acceptance import accept, needs_hint
@@ -80,11 +82,10 @@ def test_keeping_all_asks_for_no_verdict_but_for_an_end_and_no_repetition():
 def test_a_right_one_below_a_required_score_is_unfit_and_leaves_its_place_to_the_next():
     group = scored_group(0, [1.0, 1.0, 0.0], tokens=[[1], [2], [3]], versions=[[0], [0], [0]])
     verdicts = tuple(
-        replace(verdict, parts={"format": score}) for verdict, score in zip(group.verdicts, (0.5, 1.0, 1.0), strict=True)
+        replace(verdict, parts={"format": score})
+        for verdict, score in zip(group.verdicts, (0.5, 1.0, 1.0), strict=True)
     )
-    judged = accept(
-        group.group.prompt, replace(group, verdicts=verdicts), hinted=False, cap=1, require={"format": 1.0}
-    )
+    judged = accept(group.group.prompt, replace(group, verdicts=verdicts), hinted=False, cap=1, require={"format": 1.0})
     assert [rationale.fate for rationale in judged] == ["unfit", "trained", "wrong"]
     assert [r.fate for r in accept(group.group.prompt, group, hinted=False, cap=1, require={"absent": 0.1})][:1] == [
         "unfit"
