@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import get_args
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
 from sandbox import Isolation, Language, Sandbox, SandboxLimits
@@ -30,10 +29,12 @@ def check_walls() -> int:
     for name, tier in examined.items():
         stands = ", ".join(tier.walls) or "nothing"
         console.print(f"{name}: {'holds' if name in holding else 'does not hold'}; raised: {stands}", highlight=False)
+        for problem in tier.problems:
+            console.print(f"  NO: {problem}", highlight=False, markup=False, soft_wrap=True)
         for line in missing(name, tier):
-            console.print(f"  missing: {line}", highlight=False, markup=False)
+            console.print(f"  missing: {line}", highlight=False, markup=False, soft_wrap=True)
         for language, problem in languages.get(name, {}).items():
-            console.print(f"  {language}: {problem or 'runs'}", highlight=False, markup=False)
+            console.print(f"  {language}: {problem or 'runs'}", highlight=False, markup=False, soft_wrap=True)
     served = f"`auto` takes {holding[0]}" if holding else "no tier holds: the sandbox refuses to run anything"
     console.print(f"{served}. See docs/sandbox.md.", highlight=False)
     return 0 if holding else 1
@@ -48,7 +49,7 @@ def _table(examined: Mapping[Isolation, Examination]) -> Table:
         cells: list[str] = []
         for tier in examined.values():
             got = [f.got for f in tier.findings if (f.wall, f.attack) == (wall, attack)]
-            cells.append("-" if not got else f"[red]NO[/]: {escape(got[0])}" if got[0] else "[green]holds[/]")
+            cells.append("-" if not got else "[red]NO[/]" if got[0] else "[green]holds[/]")
         table.add_row(wall or "all", attack, *cells)
     return table
 
