@@ -14,12 +14,14 @@ from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Annotated, Any, get_args
+from typing import Annotated, Any, Literal, get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import typer
 
+from algorithms.step_scores import Aggregation
+from configs.reward_model import RewardModelOptions
 from configs.rewards import OPTIONS, RewardPart, reward_options
 from data.records import FinishReason, Outcome
 from rewards.code import CodeReward
@@ -45,6 +47,7 @@ _FIELDS: dict[str, tuple[str, ...]] = {
     "number": ("answer",),
     "cosine_length": ("correct", "response_tokens", "max_completion_tokens"),
     "repetition": (),
+    "reward_model": ("prompt",),
 }
 REWARDS = tuple(_FIELDS)
 ScoreSample = Callable[[Sample], Awaitable[Score]]
@@ -76,20 +79,32 @@ def score(
     input: Annotated[Path, typer.Argument(metavar="IN", help="A .jsonl or .parquet file of responses.")],
     reward: Annotated[str, typer.Option(help=f"One of {', '.join(REWARDS)}.")],
     out: Annotated[Path, typer.Option(help="A .jsonl or .parquet file to write.")],
+    model: Annotated[Path | None, typer.Option(help="For reward_model: its folder.")] = None,
+    aggregation: Annotated[
+        Literal["min", "product", "last"], typer.Option(help="For reward_model: of the steps' scores.")
+    ] = "min",
 ) -> None:
     """Rate a file of responses; each row has `id`, `response` and what the reward needs (docs/rewards.md)."""
     try:
-        summary = score_file(input, reward, out)
+        summary = score_file(input, reward, out, model, aggregation)
     except (ValueError, OSError, InfrastructureError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1 if isinstance(error, InfrastructureError) else 2) from error
     typer.echo(str(summary))
 
 
-def score_file(input: Path, reward: str, out: Path) -> ScoreSummary:
-    """Score every row of `input` into `out`, which is whole or not there. Raises ValueError for a wrong call."""
+def score_file(
+    input: Path, reward: str, out: Path, model: Path | None = None, aggregation: Aggregation = "min"
+) -> ScoreSummary:
+    """Score every row of `input` into `out`, which is whole or not there. Raises ValueError for a wrong call.
+
+    `model`, `aggregation`: of the reward `reward_model`.
+    """
     if reward not in REWARDS:
         raise ValueError(f"unknown reward {reward!r}; choose one of {', '.join(REWARDS)}")
+    if (reward == "reward_model") != (model is not None):
+        raise ValueError("--model names the folder of a reward model, and goes with --reward reward_model alone")
+    options = None if model is None else RewardModelOptions(path=str(model), aggregation=aggregation)
     if not input.is_file():
         raise ValueError(f"{input}: no such file")
     for path in (input, out):
@@ -105,7 +120,7 @@ def score_file(input: Path, reward: str, out: Path) -> ScoreSummary:
         raise ValueError(f"{input}: has no rows")
     partial_out = out.with_name(out.name + ".partial")
     try:
-        summary = asyncio.run(_score_rows(first, rows, reward, partial_out, out.suffix, _id_type(input)))
+        summary = asyncio.run(_score_rows(first, rows, reward, options, partial_out, out.suffix, _id_type(input)))
         os.replace(partial_out, out)
     finally:
         partial_out.unlink(missing_ok=True)
@@ -113,7 +128,13 @@ def score_file(input: Path, reward: str, out: Path) -> ScoreSummary:
 
 
 async def _score_rows(
-    first: object, rows: Iterator[object], reward: str, out: Path, suffix: str, id_type: pa.DataType
+    first: object,
+    rows: Iterator[object],
+    reward: str,
+    model: RewardModelOptions | None,
+    out: Path,
+    suffix: str,
+    id_type: pa.DataType,
 ) -> ScoreSummary:
     started = time.perf_counter()
     outcomes: dict[Outcome, int] = {"ok": 0, "verifier_error": 0, "infra_error": 0, "ungraded": 0}
@@ -121,7 +142,7 @@ async def _score_rows(
     writer = _write_jsonl(out) if suffix == ".jsonl" else _write_parquet(out, id_type)
     with closing(writer) as write:
         next(write)
-        async with _open_reward(reward) as score_sample:
+        async with _open_reward(reward, model) as score_sample:
             in_flight: deque[asyncio.Task[dict[str, Any]]] = deque()
             row: object | None = first
             while row is not None or in_flight:
@@ -138,7 +159,12 @@ async def _score_rows(
 
 
 @asynccontextmanager
-async def _open_reward(name: str) -> AsyncIterator[ScoreSample]:
+async def _open_reward(name: str, model: RewardModelOptions | None) -> AsyncIterator[ScoreSample]:
+    if model is not None:
+        from cli.score_model import open_model  # loads torch
+
+        yield open_model(model)
+        return
     if name == "math":
         verifier = MathReward(VERIFIER_TIMEOUT_S)
         try:
