@@ -265,7 +265,7 @@ def dump_batch(batch: Batch, folder: Path) -> Path:
         prompt_ids=np.concatenate([s.prompt_ids for s in sequences]),
         response_ids=np.concatenate([s.response_ids for s in sequences]),
         loss_weights=np.concatenate([s.loss_weights for s in sequences]),
-        advantages=[s.advantage for s in sequences],
+        advantages=[float(np.mean(s.advantage)) for s in sequences],
         behaviour_logprobs=np.concatenate(behaviour) if behaviour else np.empty(0, dtype=np.float32),
     )
     return path

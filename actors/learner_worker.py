@@ -26,6 +26,7 @@ from actors.log_file import write_log_file
 from actors.policy_module import PolicyModule, load_policy, to_device
 from actors.score_module import ScoreModule, load_scorer
 from actors.shared_memory_op import load_shared_memory_op
+from algorithms.distillation import distillation_loss
 from algorithms.losses import LossOutput, cross_entropy_loss, policy_loss, reduce_metrics
 from algorithms.score_losses import score_loss
 from configs.algorithm import Algorithm
@@ -212,6 +213,9 @@ class LearnerWorker:
 
     def _loss(self, packed: PackedTokens, batch: Batch) -> LossOutput:
         """A micro-batch's share of the step's loss, by the batch's objective."""
+        if batch.objective == "distillation":
+            losses_R = self._engine(packed, batch.temperature, divergence=batch.divergence)
+            return distillation_loss(losses_R, packed.weights_R)
         values_R = self._engine(packed, batch.temperature)
         if batch.objective == "cross_entropy":
             return cross_entropy_loss(values_R, packed.weights_R)

@@ -13,8 +13,10 @@ import torch
 from torch import Tensor, nn
 from transformers import AutoModelForCausalLM
 
+from algorithms.distillation import chunked_divergence, chunked_top_tokens
 from algorithms.logprobs import chunked_logprobs
 from algorithms.packed_attention import register_packed_attention
+from configs.divergence import Divergence
 from data.packing import PackedTokens
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -28,8 +30,14 @@ class PolicyModule(nn.Module):
         self.language_model = language_model
         self._chunk_tokens = chunk_tokens
 
-    def forward(self, packed: PackedTokens, temperature: float) -> Tensor:
-        """[R] float32 logprobs of `packed.target_ids_R` at the temperature; one chunk of logits at a time."""
+    def forward(
+        self, packed: PackedTokens, temperature: float, *, divergence: Divergence | None = None, top_k: int = 0
+    ) -> Any:
+        """[R] float32 logprobs of `packed.target_ids_R` at the temperature; one chunk of logits at a time.
+
+        With `divergence` the [R] token losses of distillation from the pack's teacher instead; with `top_k` the ids
+        [R, K] and logprobs [R, K + 1] of the likeliest tokens, see algorithms/distillation.py.
+        """
         decoder = self.language_model.get_decoder()  # type: ignore[operator]
         hidden_1NH = decoder(
             input_ids=packed.input_ids_N[None],
@@ -39,14 +47,16 @@ class PolicyModule(nn.Module):
             use_cache=False,
         ).last_hidden_state
         head = self.language_model.get_output_embeddings()  # type: ignore[operator]
-        return chunked_logprobs(
-            hidden_1NH[0].index_select(0, packed.logit_index_R),
-            head.weight,
-            packed.target_ids_R,
-            temperature=temperature,
-            chunk_tokens=self._chunk_tokens,
-            head_bias_V=head.bias,
-        )
+        hidden_RH = hidden_1NH[0].index_select(0, packed.logit_index_R)
+        chunks: dict[str, Any] = {"chunk_tokens": self._chunk_tokens, "head_bias_V": head.bias}
+        if divergence is not None:
+            if packed.teacher_ids_RK is None or packed.teacher_logprobs_RB is None:
+                raise RuntimeError("a step of distillation needs the teacher's top tokens, and they are missing")
+            teacher = packed.teacher_ids_RK, packed.teacher_logprobs_RB
+            return chunked_divergence(divergence, hidden_RH, head.weight, *teacher, **chunks)
+        if top_k:
+            return chunked_top_tokens(hidden_RH, head.weight, top_k=top_k, temperature=temperature, **chunks)
+        return chunked_logprobs(hidden_RH, head.weight, packed.target_ids_R, temperature=temperature, **chunks)
 
 
 def load_policy(

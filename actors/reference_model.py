@@ -1,4 +1,6 @@
-"""The frozen reference of the KL penalty: satisfies `trainers.ports.ReferenceModel`.
+"""A frozen model that scores sequences: the reference of the KL penalty, or the teacher of a distillation.
+
+Satisfies `trainers.ports.ReferenceModel` and `trainers.ports.Teacher`.
 
 One rank holds the whole model; several hold it in shards (ZeRO-3, forward only).
 """
@@ -6,6 +8,7 @@ One rank holds the whole model; several hold it in shards (ZeRO-3, forward only)
 import asyncio
 import os
 import socket
+from collections.abc import Callable
 from collections.abc import Sequence as Seq
 from datetime import timedelta
 from pathlib import Path
@@ -21,7 +24,7 @@ from actors.policy_module import load_policy, to_device
 from actors.shared_memory_op import load_shared_memory_op
 from configs.engines import Reference
 from data.packing import pack, plan_microbatches
-from data.records import FloatArray, Sequence
+from data.records import FloatArray, Sequence, TopTokens
 
 
 class ReferenceDied(RuntimeError):
@@ -100,6 +103,19 @@ class ReferenceWorker:
                 answers.append([])
         return answers
 
+    def top_tokens(self, microbatches: Seq[Seq[Sequence]], top_k: int, temperature: float) -> list[list[TopTokens]]:
+        """The likeliest tokens at each position of each response, by micro-batch, as `logprobs` has it."""
+        answers: list[list[TopTokens]] = []
+        for sequences in microbatches:
+            with torch.no_grad():
+                packed = to_device(pack(sequences), self._device)
+                ids_RK, logprobs_RB = self._module(packed, temperature, top_k=top_k)
+            ends = np.cumsum([len(s.response_ids) for s in sequences])[:-1]
+            ids = np.split(ids_RK.cpu().numpy().astype(np.int32), ends) if sequences else []
+            logprobs = np.split(logprobs_RB.cpu().numpy(), ends) if sequences else []
+            answers.append([TopTokens(*both) for both in zip(ids, logprobs, strict=True)])
+        return answers
+
 
 class ReferenceModel:
     """All ranks as one object. Build with `await ReferenceModel.start(...)`."""
@@ -132,16 +148,26 @@ class ReferenceModel:
 
     async def logprobs(self, sequences: Seq[Sequence], temperature: float) -> list[FloatArray]:
         """[T] logprobs of each response, in the order of the sequences."""
+        return await self._score(sequences, lambda rank, microbatches: rank.logprobs.remote(microbatches, temperature))
+
+    async def top_tokens(self, sequences: Seq[Sequence], top_k: int, temperature: float) -> list[TopTokens]:
+        """The likeliest tokens at each position of each response, in the order of the sequences."""
+        return await self._score(
+            sequences, lambda rank, microbatches: rank.top_tokens.remote(microbatches, top_k, temperature)
+        )
+
+    async def _score(self, sequences: Seq[Sequence], ask: Callable[[Any, list[list[Sequence]]], Any]) -> list[Any]:
+        """What the ranks answer for each sequence, every rank with its micro-batches."""
         lengths = [sequence.num_tokens for sequence in sequences]
         plan = plan_microbatches(lengths, self._reference.tokens_per_microbatch, len(self._ranks))
         calls = [
-            rank.logprobs.remote([[sequences[i] for i in indices] for indices in microbatches], temperature)
+            ask(rank, [[sequences[i] for i in indices] for indices in microbatches])
             for rank, microbatches in zip(self._ranks, plan, strict=True)
         ]
-        ordered: dict[int, FloatArray] = {}
+        ordered: dict[int, Any] = {}
         for microbatches, answers in zip(plan, await self._ask(calls), strict=True):
-            for indices, logprobs in zip(microbatches, answers, strict=True):
-                ordered |= dict(zip(indices, logprobs, strict=True))
+            for indices, scores in zip(microbatches, answers, strict=True):
+                ordered |= dict(zip(indices, scores, strict=True))
         return [ordered[i] for i in range(len(sequences))]
 
     async def _ask(self, calls: list[Any]) -> list[Any]:

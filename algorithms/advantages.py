@@ -71,6 +71,19 @@ def compute_advantages(kind: str, rewards: Sequence[NDArray[np.floating]]) -> li
     return advantages
 
 
+def reverse_kl(
+    behaviour: Sequence[NDArray[np.float32]], teacher: Sequence[NDArray[np.float32]]
+) -> list[NDArray[np.float32]]:
+    """[T] advantages of the tokens of each completion: A_t = log p_teacher(y_t) - log p_behaviour(y_t).
+
+    On-policy distillation (GKD with lambda 1, arXiv 2306.13649; MiniLLM, arXiv 2306.08543): sampled from the student,
+    the mean of -A_t over its tokens is KL(student || teacher), and a policy gradient with A_t follows that divergence's
+    gradient token by token, each token's own term alone (a discount of 0). Raises ValueError when a completion has no
+    teacher's logprobs.
+    """
+    return [ours - theirs for theirs, ours in zip(behaviour, teacher, strict=True)]
+
+
 def _of_group(estimator: Callable[[Float64Array], Float64Array], rewards_G: Float64Array) -> Float64Array:
     if np.isinf(rewards_G).any():
         raise ValueError(f"rewards {rewards_G.tolist()} are not finite; a reward without a value is NaN")

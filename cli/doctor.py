@@ -86,7 +86,10 @@ def sandbox_walls() -> Finding:
     found = f"user namespaces: {_yes(namespaces)}, seccomp: {_yes(seccomp)}, Landlock ABI: {max(landlock, 0)}"
     fit = seccomp and (landlock >= 1 or namespaces)
     return Finding(
-        "sandbox walls", fit, found, "" if fit else "needs seccomp, and Landlock (kernel 5.13) or namespaces"
+        "sandbox walls",
+        fit,
+        found,
+        "" if fit else "needs seccomp, and Landlock (kernel 5.13) or namespaces; see `rayzero sandbox check`",
     )
 
 

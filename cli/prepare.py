@@ -4,21 +4,24 @@ import fcntl
 import json
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import IO, Any
 
 from cli.cluster import joins, local_cpus, local_gpus
 from cli.reward_models import check_reward_models
+from configs.distill import HardDistillation, RecordedTeacher
+from configs.distill_parts import parts_of, student_run, teacher_run
 from configs.errors import ConfigError
 from configs.load import dump_run
 from configs.pipeline import AnyConfig
 from configs.policy import FolderPolicy
 from configs.prompts import SftStage
 from configs.resource_rules import Node, check_resources
-from configs.run import AnyRun, GrpoRun, RejectionRun, RewardModelRun, SftRun, StarRun, StepLabelsRun
+from configs.run import AnyRun, DistillRun, GrpoRun, RejectionRun, RewardModelRun, SftRun, StarRun, StepLabelsRun
 from data.mixture import Pair, PairSource, held_out_pairs, open_traces
 from data.prompt_source import PromptSource
+from data.recorded_teacher import RecordedAnswers
 from data.records import Prompt
 from data.scored_examples import ExampleSet, read_examples
 from data.solutions import Solution, read_solutions
@@ -43,6 +46,7 @@ class Prepared:
     lock: IO[str]  # held while the run goes on
     examples: ExampleSet | None = None  # of a reward model
     solutions: list[Solution] | None = None  # whose steps are to be labelled
+    recorded: RecordedAnswers | None = None  # of a teacher that a student is distilled from
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +60,7 @@ class RunData:
     held_out: list[list[Pair]]
     examples: ExampleSet | None
     solutions: list[Solution] | None
+    recorded: RecordedAnswers | None = None
 
 
 def prepare(run: AnyRun, *, resume: bool, overwrite: bool) -> Prepared:
@@ -79,6 +84,7 @@ def prepare(run: AnyRun, *, resume: bool, overwrite: bool) -> Prepared:
         lock=lock,
         examples=data.examples,
         solutions=data.solutions,
+        recorded=data.recorded,
     )
 
 
@@ -90,6 +96,8 @@ def check_machine(run: AnyRun) -> None:
 
 def read_data(run: AnyRun) -> RunData:
     """Tokenizer, prompts and traces. Raises ConfigError or DataError."""
+    if isinstance(run, DistillRun):
+        return read_distillation(run)
     tokenizer = load_tokenizer(run)
     limit = run.policy.max_model_len
     rollout = run.rollout
@@ -123,6 +131,40 @@ def read_data(run: AnyRun) -> RunData:
             max_completion_tokens=completion,
         )
     return RunData(tokenizer, prompts, evaluation_prompts, traces, apart, examples, solutions)
+
+
+def read_distillation(run: DistillRun) -> RunData:
+    """What the parts of a distillation read; the rows between the halves of a hard one are not there yet."""
+    distill = run.distill
+    tokenizer = load_tokenizer(run)
+    if not isinstance(distill.teacher, RecordedTeacher):
+        check_same_tokenizer(run.name, distill.teacher.path, tokenizer)
+    if not isinstance(distill, HardDistillation):
+        return read_data(parts_of(run)[0].run)
+    student = student_run(run, "").model_copy(update={"stages": ()})
+    teacher = teacher_run(run)
+    prompts = None if teacher is None else read_data(teacher).prompts
+    recorded = None
+    if isinstance(distill.teacher, RecordedTeacher):
+        recorded = RecordedAnswers(distill.teacher, tokenizer, max_tokens=run.policy.max_model_len)
+    return replace(read_data(student), prompts=prompts, recorded=recorded)
+
+
+def check_same_tokenizer(name: str, teacher: str, tokenizer: Any) -> None:
+    """Raises ConfigError unless the teacher's folder has the student's tokenizer, token by token."""
+    from transformers import AutoTokenizer
+
+    try:
+        theirs = AutoTokenizer.from_pretrained(teacher, local_files_only=True)
+    except (OSError, ValueError) as error:
+        raise ConfigError(name, [f"distill.teacher.path: {teacher!r} has no readable tokenizer ({error})"]) from error
+    if theirs.get_vocab() != tokenizer.get_vocab() or theirs.eos_token_id != tokenizer.eos_token_id:
+        problem = (
+            f"distill.teacher.path = {teacher}: its tokenizer ({len(theirs)} tokens) is not the student's "
+            f"({len(tokenizer)}), so token ids and distributions do not carry over; choose a teacher of the same "
+            "family, or distil from recorded text (`distill.type: hard`, `teacher.type: rows`)"
+        )
+        raise ConfigError(name, [problem])
 
 
 def open_stages(

@@ -4,12 +4,13 @@ import asyncio
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import get_args
 
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
-from sandbox import Isolation, SandboxLimits
+from sandbox import Isolation, Language, Sandbox, SandboxLimits
+from sandbox.pool import SandboxFailed
 from sandbox.selftest import Examination, examine
 from sandbox.tiers import TIERS
 from sandbox.walls import landlock
@@ -22,13 +23,18 @@ def check_walls() -> int:
     console = Console()
     with console.status("attacking the walls"):
         examined = asyncio.run(_examine())
+        languages = asyncio.run(_languages(examined))
     console.print(_table(examined))
     holding = [name for name, tier in examined.items() if not tier.problems]
     for name, tier in examined.items():
         stands = ", ".join(tier.walls) or "nothing"
         console.print(f"{name}: {'holds' if name in holding else 'does not hold'}; raised: {stands}", highlight=False)
+        for problem in tier.problems:
+            console.print(f"  NO: {problem}", highlight=False, markup=False, soft_wrap=True)
         for line in missing(name, tier):
-            console.print(f"  missing: {line}", highlight=False)
+            console.print(f"  missing: {line}", highlight=False, markup=False, soft_wrap=True)
+        for language, problem in languages.get(name, {}).items():
+            console.print(f"  {language}: {problem or 'runs'}", highlight=False, markup=False, soft_wrap=True)
     served = f"`auto` takes {holding[0]}" if holding else "no tier holds: the sandbox refuses to run anything"
     console.print(f"{served}. See docs/sandbox.md.", highlight=False)
     return 0 if holding else 1
@@ -43,13 +49,27 @@ def _table(examined: Mapping[Isolation, Examination]) -> Table:
         cells: list[str] = []
         for tier in examined.values():
             got = [f.got for f in tier.findings if (f.wall, f.attack) == (wall, attack)]
-            cells.append("-" if not got else f"[red]NO[/]: {escape(got[0])}" if got[0] else "[green]holds[/]")
+            cells.append("-" if not got else "[red]NO[/]" if got[0] else "[green]holds[/]")
         table.add_row(wall or "all", attack, *cells)
     return table
 
 
 async def _examine() -> dict[Isolation, Examination]:
     return {name: await examine(TIERS[name], SandboxLimits()) for name in SERVED}
+
+
+async def _languages(examined: Mapping[Isolation, Examination]) -> dict[Isolation, dict[Language, str]]:
+    """Of each tier that holds: why each language cannot be run there, empty when it can."""
+    found: dict[Isolation, dict[Language, str]] = {}
+    for name, tier in examined.items():
+        if tier.problems:
+            continue
+        try:
+            async with Sandbox(isolation=name, workers=1) as box:
+                found[name] = {language: await box.language_problem(language) for language in get_args(Language)}
+        except SandboxFailed as error:
+            found[name] = {"python": str(error)}
+    return found
 
 
 def missing(name: Isolation, tier: Examination) -> list[str]:

@@ -12,29 +12,44 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Generator, Iterator, Mapping
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal, get_args
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import typer
 
-from data.records import Outcome
+from algorithms.step_scores import Aggregation
+from configs.reward_model import RewardModelOptions
+from configs.rewards import OPTIONS, RewardPart, reward_options
+from data.records import FinishReason, Outcome
+from rewards.code import CodeReward
 from rewards.countdown import countdown
 from rewards.format import think_answer_format
+from rewards.language import language_share
+from rewards.length import cosine_length
 from rewards.math import MathReward
 from rewards.number import exact_number
+from rewards.repetition import repetition
 from rewards.sample import InfrastructureError, Sample, Score
+from sandbox import Sandbox
 
 ROWS_IN_FLIGHT = 256
 VERIFIER_TIMEOUT_S = 5.0
-REWARDS = ("math", "countdown", "format", "number")
+# Reward -> fields that every row needs beside `id` and `response`; docs/rewards.md lists the others.
 _FIELDS: dict[str, tuple[str, ...]] = {
     "math": ("answer",),
-    "number": ("answer",),
-    "countdown": ("numbers", "target"),
+    "code": ("tests",),
     "format": (),
+    "language": ("language",),
+    "countdown": ("numbers", "target"),
+    "number": ("answer",),
+    "cosine_length": ("correct", "response_tokens", "max_completion_tokens"),
+    "repetition": (),
+    "reward_model": ("prompt",),
 }
+REWARDS = tuple(_FIELDS)
 ScoreSample = Callable[[Sample], Awaitable[Score]]
 
 
@@ -62,22 +77,34 @@ class BadRow:
 
 def score(
     input: Annotated[Path, typer.Argument(metavar="IN", help="A .jsonl or .parquet file of responses.")],
-    reward: Annotated[str, typer.Option(help="math, countdown, format or number.")],
+    reward: Annotated[str, typer.Option(help=f"One of {', '.join(REWARDS)}.")],
     out: Annotated[Path, typer.Option(help="A .jsonl or .parquet file to write.")],
+    model: Annotated[Path | None, typer.Option(help="For reward_model: its folder.")] = None,
+    aggregation: Annotated[
+        Literal["min", "product", "last"], typer.Option(help="For reward_model: of the steps' scores.")
+    ] = "min",
 ) -> None:
-    """Rate a file of responses; each row has `id`, `response` and what the reward needs."""
+    """Rate a file of responses; each row has `id`, `response` and what the reward needs (docs/rewards.md)."""
     try:
-        summary = score_file(input, reward, out)
+        summary = score_file(input, reward, out, model, aggregation)
     except (ValueError, OSError, InfrastructureError) as error:
         typer.echo(f"error: {error}", err=True)
         raise typer.Exit(1 if isinstance(error, InfrastructureError) else 2) from error
     typer.echo(str(summary))
 
 
-def score_file(input: Path, reward: str, out: Path) -> ScoreSummary:
-    """Score every row of `input` into `out`, which is whole or not there. Raises ValueError for a wrong call."""
+def score_file(
+    input: Path, reward: str, out: Path, model: Path | None = None, aggregation: Aggregation = "min"
+) -> ScoreSummary:
+    """Score every row of `input` into `out`, which is whole or not there. Raises ValueError for a wrong call.
+
+    `model`, `aggregation`: of the reward `reward_model`.
+    """
     if reward not in REWARDS:
         raise ValueError(f"unknown reward {reward!r}; choose one of {', '.join(REWARDS)}")
+    if (reward == "reward_model") != (model is not None):
+        raise ValueError("--model names the folder of a reward model, and goes with --reward reward_model alone")
+    options = None if model is None else RewardModelOptions(path=str(model), aggregation=aggregation)
     if not input.is_file():
         raise ValueError(f"{input}: no such file")
     for path in (input, out):
@@ -93,7 +120,7 @@ def score_file(input: Path, reward: str, out: Path) -> ScoreSummary:
         raise ValueError(f"{input}: has no rows")
     partial_out = out.with_name(out.name + ".partial")
     try:
-        summary = asyncio.run(_score_rows(first, rows, reward, partial_out, out.suffix, _id_type(input)))
+        summary = asyncio.run(_score_rows(first, rows, reward, options, partial_out, out.suffix, _id_type(input)))
         os.replace(partial_out, out)
     finally:
         partial_out.unlink(missing_ok=True)
@@ -101,7 +128,13 @@ def score_file(input: Path, reward: str, out: Path) -> ScoreSummary:
 
 
 async def _score_rows(
-    first: object, rows: Iterator[object], reward: str, out: Path, suffix: str, id_type: pa.DataType
+    first: object,
+    rows: Iterator[object],
+    reward: str,
+    model: RewardModelOptions | None,
+    out: Path,
+    suffix: str,
+    id_type: pa.DataType,
 ) -> ScoreSummary:
     started = time.perf_counter()
     outcomes: dict[Outcome, int] = {"ok": 0, "verifier_error": 0, "infra_error": 0, "ungraded": 0}
@@ -109,7 +142,7 @@ async def _score_rows(
     writer = _write_jsonl(out) if suffix == ".jsonl" else _write_parquet(out, id_type)
     with closing(writer) as write:
         next(write)
-        async with _open_reward(reward) as score_sample:
+        async with _open_reward(reward, model) as score_sample:
             in_flight: deque[asyncio.Task[dict[str, Any]]] = deque()
             row: object | None = first
             while row is not None or in_flight:
@@ -126,7 +159,12 @@ async def _score_rows(
 
 
 @asynccontextmanager
-async def _open_reward(name: str) -> AsyncIterator[ScoreSample]:
+async def _open_reward(name: str, model: RewardModelOptions | None) -> AsyncIterator[ScoreSample]:
+    if model is not None:
+        from cli.score_model import open_model  # loads torch
+
+        yield open_model(model)
+        return
     if name == "math":
         verifier = MathReward(VERIFIER_TIMEOUT_S)
         try:
@@ -135,13 +173,42 @@ async def _open_reward(name: str) -> AsyncIterator[ScoreSample]:
         finally:
             await verifier.close()
         return
+    if name == "code":
+        code = CodeReward(Sandbox())
+        await code.start()
+        try:
+            yield partial(_score_code, code)
+        finally:
+            await code.close()
+        return
 
     async def score_sample(sample: Sample) -> Score:
-        if name == "format":
-            return think_answer_format(sample, prefix=sample.reference.get("prefix") or "")
-        return countdown(sample) if name == "countdown" else exact_number(sample)
+        return _score_in_place(name, sample)
 
     yield score_sample
+
+
+async def _score_code(code: CodeReward, sample: Sample) -> Score:
+    """A row without a response has the program itself."""
+    source = sample.reference.get("code")
+    if sample.reference.get("response") is None and isinstance(source, str):
+        return await code.judge(sample.reference, source)
+    return await code(sample)
+
+
+def _score_in_place(name: str, sample: Sample) -> Score:
+    if name in ("countdown", "number"):
+        return countdown(sample) if name == "countdown" else exact_number(sample)
+    known = OPTIONS[name].model_fields  # a row may carry any option of its reward under the option's name
+    given = {key: sample.reference[key] for key in known if sample.reference.get(key) is not None}
+    options = reward_options(RewardPart.model_validate({"type": name, "options": given})).model_dump()
+    if name == "format":
+        return think_answer_format(sample, **options)
+    if name == "language":
+        return language_share(sample, **options)
+    if name == "repetition":
+        return repetition(sample, **options)
+    return cosine_length(sample, sample.reference["correct"], **options)
 
 
 async def _score_row(row: object, reward: str, score_sample: ScoreSample) -> dict[str, Any]:
@@ -164,14 +231,30 @@ async def _score_row(row: object, reward: str, score_sample: ScoreSample) -> dic
 
 
 def _to_sample(row: dict[str, Any], reward: str) -> Sample:
-    for field in ("id", "response", *_FIELDS[reward]):
+    is_program = reward == "code" and row.get("response") is None and row.get("code") is not None
+    for field in ("id", "code" if is_program else "response", *_FIELDS[reward]):
         if row.get(field) is None:
             raise ValueError(f"field {field!r} is missing; the {reward} reward needs it in every row")
-    if not isinstance(row["response"], str):
-        raise ValueError(f"response is {type(row['response']).__name__}, not a string")
-    if not isinstance(row.get("prefix") or "", str):
-        raise ValueError(f"prefix is {type(row['prefix']).__name__}, not a string")
-    return Sample(prompt="", response=row["response"], reference=row)
+    for field in ("code" if is_program else "response", "prompt"):
+        if not isinstance(row.get(field) or "", str):
+            raise ValueError(f"{field} is {type(row[field]).__name__}, not a string")
+    for field in ("response_tokens", "max_completion_tokens"):
+        value = row.get(field) or 0
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise ValueError(f"{field} is {value!r}, not a number of tokens")
+    if not isinstance(row.get("correct", False), bool):
+        raise ValueError(f"correct is {row['correct']!r}, not true or false")
+    finish = row.get("finish_reason") or "stop"
+    if finish not in get_args(FinishReason):
+        raise ValueError(f"finish_reason is {finish!r}, not one of {', '.join(get_args(FinishReason))}")
+    return Sample(
+        prompt=row.get("prompt") or "",
+        response=row.get("response") or "",
+        reference=row,
+        response_tokens=row.get("response_tokens") or 0,
+        max_completion_tokens=row.get("max_completion_tokens") or 0,
+        finish_reason=finish,
+    )
 
 
 def _read_jsonl(path: Path) -> Iterator[object]:

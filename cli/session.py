@@ -95,10 +95,10 @@ async def open_session(prepared: Prepared) -> AsyncIterator[Session]:
                 folder=shared_memory,
                 probe_prompt=_probe_prompt(prepared),
             )
-        if isinstance(run, GrpoRun) and run.algorithm.kl.type != "none":
+        if isinstance(run, GrpoRun) and run.algorithm.needs_reference:
             reference = await ReferenceModel.start(
-                model=model,
-                dtype=dtype,
+                model=model if run.reference.path is None else str(Path(run.reference.path).absolute()),
+                dtype=run.reference.dtype or dtype,
                 reference=run.reference,
                 chunk_tokens=run.learner.logits_chunk_tokens,
                 run_folder=folder,

@@ -4,12 +4,14 @@ import asyncio
 import json
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import yaml
 
 from cli.cluster import ADDRESS_FILE, await_resources, joins, start_ray
+from cli.distill import run_hard, run_soft
 from cli.prepare import Prepared, unclaim_folder
 from cli.recorder import Recorder
 from cli.rejection import run_rejection
@@ -19,9 +21,11 @@ from cli.star import build_star_loop
 from cli.step_labels import run_step_labels
 from cli.stop import StopRequest
 from cli.supervised import run_sft, run_stages
+from configs.distill import HardDistillation, OnPolicyDistillation
+from configs.distill_parts import policy_run
 from configs.errors import ConfigError
 from configs.load import dump_run
-from configs.run import GrpoRun, RejectionRun, RewardModelRun, StarRun, StepLabelsRun
+from configs.run import DistillRun, GrpoRun, RejectionRun, RewardModelRun, StarRun, StepLabelsRun
 from data.store import RolloutStore
 from data.thinking import ThoughtTags
 from telemetry.report import write_report
@@ -90,6 +94,13 @@ async def _train(prepared: Prepared, recorder: Recorder, start: float) -> dict[s
     if isinstance(prepared.run, RejectionRun):
         summary = await run_rejection(prepared, prepared.run, recorder, stop)
         return await _finish(prepared, summary, recorder, start)
+    if isinstance(prepared.run, DistillRun):
+        distill = prepared.run.distill
+        if not isinstance(distill, OnPolicyDistillation):
+            run_kind = run_hard if isinstance(distill, HardDistillation) else run_soft
+            summary = await run_kind(prepared, prepared.run, recorder, stop)
+            return await _finish(prepared, summary, recorder, start)
+        prepared = replace(prepared, run=policy_run(prepared.run, distill))  # GRPO's loop, from here on
     async with open_session(prepared) as session, listening(prepared.folder, lambda c: _obey(c, session)):
         if isinstance(prepared.run, GrpoRun):
             summary = await _grpo(prepared, prepared.run, session, recorder, stop, start)

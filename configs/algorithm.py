@@ -92,8 +92,9 @@ class Filters(Section):
 class Algorithm(Section):
     """Everything between rewards and gradient."""
 
-    advantage: Literal["grpo", "dr_grpo", "rloo", "reinforce_pp_baseline", "maxrl"] = "grpo"
-    """Estimator of the advantage from the rewards of a group."""
+    advantage: Literal["grpo", "dr_grpo", "rloo", "reinforce_pp_baseline", "maxrl", "reverse_kl"] = "grpo"
+    """Estimator of the advantage from the rewards of a group. `reverse_kl` takes no reward: the advantage of a token is
+    its logprob under the reference model minus the one it was sampled with (on-policy distillation)."""
     loss: Annotated[Loss, BeforeValidator(_ppo_clip_unless_named)] = PpoClip()
     """Policy loss per token."""
     aggregation: Literal["token_mean", "sequence_mean", "constant_length"] = "token_mean"
@@ -109,3 +110,8 @@ class Algorithm(Section):
     """Which groups train."""
     max_nonfinite_steps: PositiveInt = 3
     """The run fails after so many skipped non-finite steps in a row."""
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether a reference model has to score the completions."""
+        return self.kl.type != "none" or self.advantage == "reverse_kl"

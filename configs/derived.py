@@ -10,10 +10,22 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from configs.distill import SoftDistillation
+from configs.distill_parts import parts_of
 from configs.policy import VOCABULARY_SIZE, ScratchPolicy
 from configs.reward_model import PairRows
 from configs.rewards import reward_models
-from configs.run import AnyRun, GrpoRun, RejectionRun, RewardModelRun, SftRun, StarRun, StepLabelsRun, stages_of
+from configs.run import (
+    AnyRun,
+    DistillRun,
+    GrpoRun,
+    RejectionRun,
+    RewardModelRun,
+    SftRun,
+    StarRun,
+    StepLabelsRun,
+    stages_of,
+)
 
 BYTES = {"float32": 4, "bfloat16": 2}
 OPTIMIZER_BYTES = 12  # per parameter: float32 master weight and Adam's two moments
@@ -49,7 +61,10 @@ def starts_engines(run: AnyRun) -> bool:
 
 
 def demands(run: AnyRun) -> tuple[Demand, ...]:
-    """CPUs and GPUs that each part reserves with Ray, and on which nodes."""
+    """CPUs and GPUs that each part reserves with Ray, and on which nodes; of a distillation in its largest phase."""
+    if isinstance(run, DistillRun):
+        phases = [demands(part.run) + _teacher_demand(run) for part in parts_of(run)]
+        return max(phases, key=lambda phase: [sum(d.processes * n for d, n in _sizes(phase, kind)) for kind in (1, 0)])
     learner = run.learner
     parts = [Demand("learner", learner.ranks, learner.cpus_per_rank, learner.gpus_per_rank, learner.node_labels)]
     if isinstance(run, StepLabelsRun | RejectionRun):
@@ -61,11 +76,23 @@ def demands(run: AnyRun) -> tuple[Demand, ...]:
         parts.append(Demand("rewards", rewards.actors, rewards.cpus_per_actor, 0, rewards.node_labels))
         models = {options.path: options for options in reward_models(rewards)}
         parts += [Demand("reward model", 1, options.cpus, options.gpus) for options in models.values()]
-    if isinstance(run, GrpoRun) and run.algorithm.kl.type != "none":
+    if isinstance(run, GrpoRun) and run.algorithm.needs_reference:
         reference = run.reference
         cpus, gpus = reference.cpus_per_rank, reference.gpus_per_rank
         parts.append(Demand("reference", reference.ranks, cpus, gpus, reference.node_labels))
     return tuple(parts)
+
+
+def _sizes(phase: tuple[Demand, ...], gpus: int) -> list[tuple[Demand, float]]:
+    return [(demand, demand.gpus if gpus else demand.cpus) for demand in phase]
+
+
+def _teacher_demand(run: DistillRun) -> tuple[Demand, ...]:
+    """The scoring teacher of a soft distillation; the others' teachers are in their parts."""
+    if not isinstance(run.distill, SoftDistillation):
+        return ()
+    teacher = run.distill.teacher
+    return (Demand("teacher", teacher.ranks, teacher.cpus_per_rank, teacher.gpus_per_rank, teacher.node_labels),)
 
 
 def demanded_cpus(run: AnyRun) -> float:
@@ -151,6 +178,9 @@ def full_microbatches(sequences: int, run: AnyRun) -> int:
 
 def derived_table(run: AnyRun) -> list[Row]:
     """Rows of (quantity, value, how it came about), for people."""
+    if isinstance(run, DistillRun):
+        rows = [(part.place(row[0]), *row[1:]) for part in parts_of(run) for row in _step_rows(part.run)]
+        return [*rows, *_policy_rows(run), *_resource_rows(run)]
     return [*_step_rows(run), *_policy_rows(run), *_resource_rows(run)]
 
 

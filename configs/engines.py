@@ -86,7 +86,12 @@ class Learner(Section):
 
 
 class Reference(Section):
-    """The frozen reference model of the KL penalty."""
+    """The frozen reference model of the KL penalty, or of the `reverse_kl` advantage."""
+
+    path: str | None = None
+    """Its Hugging Face folder; null: the policy that the run starts with, before any cold start."""
+    dtype: Literal["float32", "bfloat16"] | None = None
+    """Number format of its forward pass; null: that of the policy."""
 
     ranks: PositiveInt = 1
     """Processes; above 1 the weights are sharded with ZeRO-3."""

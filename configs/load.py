@@ -18,7 +18,7 @@ from configs.errors import ConfigError
 from configs.paths import find_path_problems
 from configs.pipeline import AnyConfig, PipelineRun, config_adapter
 from configs.rules import find_problems
-from configs.run import AnyRun, GrpoRun, RejectionRun, RewardModelRun, SftRun, StarRun, StepLabelsRun
+from configs.run import AnyRun, DistillRun, GrpoRun, RejectionRun, RewardModelRun, SftRun, StarRun, StepLabelsRun
 from configs.schema import Slot, describe, keys_below, resolve, tags
 from configs.yaml_text import parse_yaml
 
@@ -29,6 +29,7 @@ RUNS = {
     "reward_model": RewardModelRun,
     "step_labels": StepLabelsRun,
     "rejection": RejectionRun,
+    "distill": DistillRun,
     "pipeline": PipelineRun,
 }
 KINDS = {bool: "true/false", int: "a whole number", float: "a number", str: "text", list: "a list", dict: "a mapping"}

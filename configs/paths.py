@@ -5,10 +5,12 @@ from collections.abc import Iterator, Set
 from pathlib import Path
 from typing import Any
 
+from configs.distill import HardDistillation, RecordedTeacher, ScoringTeacher
+from configs.distill_parts import parts_of
 from configs.policy import FolderPolicy
 from configs.prompts import RowPrompts, RowTraces
 from configs.reward_model_rules import score_path_problems
-from configs.run import AnyRun, sources_of
+from configs.run import AnyRun, DistillRun, SftRun, sources_of
 
 TOKENIZER_FILES = ("tokenizer.json", "tokenizer.model", "vocab.json")
 
@@ -18,6 +20,8 @@ def find_path_problems(run: AnyRun, *, promised: Set[str] = frozenset()) -> list
 
     `promised`: paths that are not looked at, because an earlier stage of a pipeline will make them.
     """
+    if isinstance(run, DistillRun):
+        return _of_distillation(run, promised)
     policy = run.policy
     problems = _policy(run, policy) if isinstance(policy, FolderPolicy) and policy.path not in promised else ()
     return [*problems, *_data_files(run, promised), *score_path_problems(run, promised)]
@@ -73,3 +77,28 @@ def _data_files(run: AnyRun, promised: Set[str]) -> Iterator[str]:
             continue
         if not Path(source.path).is_file():
             yield f"{place}.path = {source.path}: no such file (looked in {Path.cwd()}); give a local file of rows"
+
+
+def _of_distillation(run: DistillRun, promised: Set[str]) -> list[str]:
+    """Of the parts, but for the rows between the halves of a hard one, which are not there yet."""
+    distill, problems = run.distill, list[str]()
+    for part in parts_of(run):
+        if isinstance(distill, HardDistillation) and isinstance(part.run, SftRun):
+            policy = run.policy
+            known = isinstance(policy, FolderPolicy) and policy.path not in promised
+            problems += _policy(run, policy) if known and isinstance(policy, FolderPolicy) else ()
+        else:
+            problems += [part.place(problem) for problem in find_path_problems(part.run, promised=promised)]
+    teacher = distill.teacher
+    if teacher.path in promised:
+        return list(dict.fromkeys(problems))
+    if isinstance(teacher, RecordedTeacher) and not Path(teacher.path).is_file():
+        problems.append(
+            f"distill.teacher.path = {teacher.path}: no such file (looked in {Path.cwd()}); give one of rows"
+        )
+    if isinstance(teacher, ScoringTeacher) and not (Path(teacher.path) / "config.json").is_file():
+        problems.append(
+            f"distill.teacher.path = {teacher.path}: no model folder (looked in {Path.cwd()}); give a local folder in "
+            "Hugging Face format"
+        )
+    return list(dict.fromkeys(problems))

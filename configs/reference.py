@@ -14,7 +14,7 @@ from pydantic import BaseModel
 from configs.pipeline import PipelineRun
 from configs.pipeline_rules import PIPELINE_RULES
 from configs.rules import RULES
-from configs.run import GrpoRun, RejectionRun, RewardModelRun, SftRun, StarRun, StepLabelsRun
+from configs.run import DistillRun, GrpoRun, RejectionRun, RewardModelRun, SftRun, StarRun, StepLabelsRun
 from configs.schema import describe, field_slots, tag_of
 from configs.strict import Section
 
@@ -25,7 +25,7 @@ INTRO = """# Config reference
 Generated from the schema by `python -m configs.reference`; edit the docstrings in `configs/` instead.
 
 A config is one YAML file. `method` picks the kind of run, [`grpo`](#grporun), [`sft`](#sftrun),
-[`star`](#starrun), [`reward_model`](#rewardmodelrun), [`step_labels`](#steplabelsrun) or
+[`star`](#starrun), [`distill`](#distillrun), [`reward_model`](#rewardmodelrun), [`step_labels`](#steplabelsrun) or
 [`rejection`](#rejectionrun), or a [`pipeline`](#pipelinerun) of several. A section that comes in several kinds is told
 apart by its `type`. Keys without a default must be given. Any key can be set on the command line after the file, the
 value in YAML: `rollout.group_size=16`, `cold_start.0.steps=5`, `"optimizer={type: adamw, learning_rate: 1e-6}"`.
@@ -37,7 +37,7 @@ error; `--dry-run` prints the resolved config and what follows from it without s
 def render() -> str:
     """The page, as Markdown."""
     sections: dict[str, type[Section]] = {}
-    for run in (GrpoRun, SftRun, StarRun, RewardModelRun, StepLabelsRun, RejectionRun, PipelineRun):
+    for run in (GrpoRun, SftRun, StarRun, RewardModelRun, StepLabelsRun, RejectionRun, DistillRun, PipelineRun):
         for section in _sections(run):
             sections.setdefault(section.__name__, section)
     tables = [line for section in sections.values() for line in _table(section)]

@@ -14,6 +14,9 @@ from configs.strict import Section
 Share = Annotated[float, Field(ge=0, le=1)]
 
 
+LanguageCode = Literal["en", "zh", "de", "fr", "es", "it", "pt", "nl", "ru", "ja", "ko", "ar", "hi"]
+
+
 class FormatOptions(Section):
     """Of `format`."""
 
@@ -26,7 +29,7 @@ class FormatOptions(Section):
 class LanguageOptions(Section):
     """Of `language`."""
 
-    language: Literal["en", "zh"] = "en"
+    language: LanguageCode = "en"
     """Language that the words should be of."""
 
 

@@ -5,6 +5,8 @@ A rule reads a run whose types are right and touches nothing outside it; files a
 
 from collections.abc import Callable, Iterator
 
+from configs.distill_parts import parts_of
+from configs.distill_rules import own_problems
 from configs.engine_rules import (
     gpu_counts_are_whole,
     options_do_not_override_ours,
@@ -24,7 +26,17 @@ from configs.prompts import (
 from configs.resource_rules import node_labels_are_selectors
 from configs.reward_model_rules import REWARD_MODEL_RULES
 from configs.reward_rules import REWARD_RULES
-from configs.run import AnyRun, GrpoRun, RejectionRun, SftRun, StarRun, StepLabelsRun, sources_of, stages_of
+from configs.run import (
+    AnyRun,
+    DistillRun,
+    GrpoRun,
+    RejectionRun,
+    SftRun,
+    StarRun,
+    StepLabelsRun,
+    sources_of,
+    stages_of,
+)
 from configs.sandbox_rules import sandbox_service_has_a_token
 from configs.star_rules import hints_can_be_given, star_evaluates_and_saves_by_iteration, tuning_is_shared_evenly
 from configs.supervision_rules import rejection_can_judge, required_parts_are_in_the_rubric, supervision_has_one_length
@@ -50,7 +62,7 @@ def sampling_is_not_truncated(run: AnyRun) -> Problems:
 
 def groups_have_a_baseline(run: AnyRun) -> Problems:
     """Every advantage estimator compares completions of one prompt, so a group has at least two."""
-    if not isinstance(run, GrpoRun):
+    if not isinstance(run, GrpoRun) or run.algorithm.advantage == "reverse_kl":
         return
     size, least = run.rollout.group_size, run.algorithm.filters.min_valid_completions
     if size < 2:
@@ -96,7 +108,7 @@ def kl_has_type_and_coefficient(run: AnyRun) -> Problems:
 
 def reference_is_the_policy_that_training_starts_from(run: AnyRun) -> Problems:
     """A KL penalty refers to the policy that reinforcement learning starts from: with a cold start it is no folder."""
-    if isinstance(run, GrpoRun) and run.cold_start and run.algorithm.kl.type != "none":
+    if isinstance(run, GrpoRun) and run.cold_start and run.algorithm.kl.type != "none" and run.reference.path is None:
         yield (
             f"algorithm.kl.type = {run.algorithm.kl.type}: the reference model is read from the initial policy, which "
             "`cold_start` leaves behind, so the penalty would pull back to before it; run the cold start as a run of "
@@ -129,7 +141,7 @@ def sequence_fits_a_microbatch(run: AnyRun) -> Problems:
     longest = run.policy.max_model_len
     trains = not isinstance(run, RejectionRun | StepLabelsRun)
     budgets = {"learner": run.learner.tokens_per_microbatch} if trains else {}
-    if isinstance(run, GrpoRun) and run.algorithm.kl.type != "none":
+    if isinstance(run, GrpoRun) and run.algorithm.needs_reference:
         budgets["reference"] = run.reference.tokens_per_microbatch
     for part, budget in budgets.items():
         if budget < longest:
@@ -259,5 +271,8 @@ RULES: tuple[Callable[[AnyRun], Problems], ...] = (
 
 
 def find_problems(run: AnyRun) -> list[str]:
-    """One line for each violation of each rule."""
+    """One line for each violation of each rule; of a distillation, for each of the runs that it is made of."""
+    if isinstance(run, DistillRun):
+        parts = [part.place(problem) for part in parts_of(run) for problem in find_problems(part.run)]
+        return list(dict.fromkeys([*own_problems(run), *parts]))
     return [problem for rule in RULES for problem in rule(run)]

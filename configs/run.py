@@ -5,6 +5,7 @@ from typing import Annotated, ClassVar, Literal
 from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from configs.algorithm import Algorithm
+from configs.distill import Distillation
 from configs.engines import Cluster, Learner, Reference, Rollout, WeightTransfer
 from configs.policy import Policy
 from configs.prompts import MixtureTraces, Optimizer, PlainTraces, Prompts, Schedule, SftStage, Traces
@@ -209,7 +210,26 @@ class RejectionRun(CommonRun):
     weight_transfer: ClassVar[WeightTransfer] = WeightTransfer()
 
 
-AnyRun = GrpoRun | SftRun | StarRun | RewardModelRun | StepLabelsRun | RejectionRun
+class DistillRun(CommonRun):
+    """Distillation: `policy` is the student."""
+
+    method: Literal["distill"]
+    """A student learns from a teacher."""
+    distill: Distillation
+    """What is learned, and from whom."""
+    rollout: Rollout | None = None
+    """The student's engines, for the evaluation and for `on_policy`."""
+    rewards: Rewards | None = None
+    """Judge the teacher's answers and the evaluation; with `on_policy` they are watched and not trained on."""
+    weight_transfer: WeightTransfer = WeightTransfer()
+    """How new weights reach the student's engines."""
+    evaluation: Evaluation | None = None
+    """Held-out evaluation of the student; None: none."""
+
+    cold_start: ClassVar[tuple[SftStage, ...]] = ()
+
+
+AnyRun = GrpoRun | SftRun | StarRun | RewardModelRun | StepLabelsRun | RejectionRun | DistillRun
 
 
 def stages_of(run: AnyRun) -> list[tuple[str, SftStage]]:

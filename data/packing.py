@@ -17,7 +17,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from data.records import Batch, FloatArray, Sequence
+from data.records import Batch, FloatArray, Sequence, TopTokens
 
 
 def plan_microbatches(lengths: Seq[int], tokens_per_microbatch: int, ranks: int) -> list[list[list[int]]]:
@@ -69,13 +69,15 @@ class PackedTokens:
     behaviour_logprobs_R: Tensor | None  # float32; None when no sequence has them
     reference_logprobs_R: Tensor | None  # float32; None when no sequence has them
     labels_R: Tensor | None  # float32; None when no sequence has them
+    teacher_ids_RK: Tensor | None  # int64, the teacher's top tokens; None when no sequence has them
+    teacher_logprobs_RB: Tensor | None  # float32, B = K + 1, of all other tokens last; None likewise
 
 
 def pack(sequences: Seq[Sequence]) -> PackedTokens:
     """Pack a micro-batch; no sequences give the dummy, whose one response token has weight 0 and logprobs 0.
 
     Raises ValueError for a sequence without prompt or response, for arrays that are not as long as the response, and
-    when only some sequences have behaviour logprobs, reference logprobs or labels.
+    when only some sequences have behaviour logprobs, reference logprobs, labels or a teacher.
     """
     if not sequences:
         sequences = [_dummy()]
@@ -89,7 +91,9 @@ def pack(sequences: Seq[Sequence]) -> PackedTokens:
     logit_index: list[NDArray[np.int64]] = []
     for sequence, end in zip(sequences, accumulate(s.num_tokens for s in sequences), strict=True):
         logit_index.append(np.arange(end - len(sequence.response_ids) - 1, end - 1))
-    advantages_S = np.array([sequence.advantage for sequence in sequences], dtype=np.float32)
+    advantages = [np.broadcast_to(s.advantage, len(s.response_ids)).astype(np.float32) for s in sequences]
+    teachers = [None if s.teacher is None else s.teacher.logprobs for s in sequences]
+    tops = [s.teacher.token_ids for s in sequences if s.teacher is not None]
     return PackedTokens(
         input_ids_N=_tensor(np.concatenate(ids).astype(np.int64)),
         position_ids_N=_tensor(np.concatenate([np.arange(s.num_tokens) for s in sequences])),
@@ -99,10 +103,12 @@ def pack(sequences: Seq[Sequence]) -> PackedTokens:
         target_ids_R=_tensor(np.concatenate([s.response_ids for s in sequences]).astype(np.int64)),
         segment_R=_tensor(np.repeat(np.arange(len(sequences)), responses_S)),
         weights_R=_tensor(np.concatenate([s.loss_weights for s in sequences]).astype(np.float32)),
-        advantages_R=_tensor(np.repeat(advantages_S, responses_S)),
+        advantages_R=_tensor(np.concatenate(advantages)),
         behaviour_logprobs_R=_joined("behaviour_logprobs", [s.behaviour_logprobs for s in sequences]),
         reference_logprobs_R=_joined("reference_logprobs", [s.reference_logprobs for s in sequences]),
         labels_R=_joined("labels", [s.labels for s in sequences]),
+        teacher_ids_RK=_tensor(np.concatenate(tops).astype(np.int64)) if tops else None,
+        teacher_logprobs_RB=_joined("teacher", teachers),
     )
 
 
@@ -135,7 +141,9 @@ def _deal(bins: list[list[int]], lengths: Seq[int], ranks: int) -> list[list[lis
 
 def _dummy() -> Sequence:
     token, zero = np.zeros(1, dtype=np.int32), np.zeros(1, dtype=np.float32)
-    return Sequence(token, token, zero, behaviour_logprobs=zero, reference_logprobs=zero, labels=zero)
+    teacher = TopTokens(token[:, None], np.array([[0.0, -np.inf]], dtype=np.float32))
+    more: dict[str, Any] = {"behaviour_logprobs": zero, "reference_logprobs": zero, "labels": zero}
+    return Sequence(token, token, zero, **more, teacher=teacher)
 
 
 def _check(number: int, sequence: Sequence) -> None:
@@ -149,6 +157,9 @@ def _check(number: int, sequence: Sequence) -> None:
         array: FloatArray | None = getattr(sequence, name)
         if array is not None and len(array) != response:
             raise ValueError(f"sequence {number}: {name} has {len(array)} entries for {response} response tokens")
+    if sequence.teacher is not None and len(sequence.teacher.logprobs) != response:
+        given = len(sequence.teacher.logprobs)
+        raise ValueError(f"sequence {number}: the teacher scored {given} positions for {response} response tokens")
 
 
 def _tensor(array: NDArray[Any]) -> Tensor:

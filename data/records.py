@@ -12,12 +12,14 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from configs.divergence import Divergence
+
 Int32Array = NDArray[np.int32]
 FloatArray = NDArray[np.float32]
 
 Outcome = Literal["ok", "verifier_error", "infra_error", "ungraded"]  # ungraded: no reward was asked for
 FinishReason = Literal["stop", "length"]
-Objective = Literal["policy", "cross_entropy", "binary_cross_entropy", "bradley_terry"]
+Objective = Literal["policy", "cross_entropy", "binary_cross_entropy", "bradley_terry", "distillation"]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -106,16 +108,25 @@ class ScoredGroup:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class TopTokens:
+    """A teacher's likeliest K tokens at each position of a response, in falling order."""
+
+    token_ids: Int32Array  # [T, K]
+    logprobs: FloatArray  # [T, K + 1] at the divergence's temperature; the last is of all other tokens together
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Sequence:
     """One prompt with its response, ready for the learner. Tokens of weight 0 contribute no gradient."""
 
     prompt_ids: Int32Array  # [P]
     response_ids: Int32Array  # [T]
     loss_weights: FloatArray  # [T] factor of each token's loss; the sum over the step carries the aggregation
-    advantage: float = 0.0  # of every token; not used by the cross-entropy objective
+    advantage: float | FloatArray = 0.0  # of every token, or [T] of each; of the policy objective alone
     behaviour_logprobs: FloatArray | None = None  # [T]; None for the cross-entropy objective
     reference_logprobs: FloatArray | None = None  # [T]; None without a KL penalty
     labels: FloatArray | None = None  # [T] in [0, 1] where the weight is not 0; None but for binary_cross_entropy
+    teacher: TopTokens | None = None  # None but for distillation
 
     @property
     def num_tokens(self) -> int:
@@ -132,6 +143,7 @@ class Batch:
     objective: Objective  # bradley_terry: sequences 2k and 2k + 1 are the chosen and the rejected one of pair k
     learning_rate_share: float  # of the optimizer's peak, from the schedule
     temperature: float = 1.0  # that the completions were sampled at; logits are divided by it
+    divergence: Divergence | None = None  # None but for distillation; it has a temperature of its own
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,10 @@ The reference of a problem, each key a column of the data; `tests` is a list, or
 - `entry_point`: of functions and test code: `f`, or `Solution.f` for a method (not for test code).
 - `setup`: of test code, optional: the data set's own code that its tests use.
 - `language`: of whole programs: `python` (the default), `c`, `cpp` or `javascript`.
-- `compare`: `exact` (the default) or `float`; of functions also `python` and `unordered`.
+- `compare`: `exact` (the default), `lines` or `float`; of functions `exact`, `python`, `float`, `float_relative`,
+  `unordered` or `unordered_nested`.
+- `time_limit_s`: processor time of each test, in place of the sandbox's.
+- `kind`: with it the problem is written as code_rows.py says.
 - `checker`: instead of `compare`: source that defines `check(input, expected, actual)`.
 
 What a run of the sandbox says is the policy's doing and scored, but for `infra_error`, which raises.
@@ -20,6 +23,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, cast, get_args
 
 from rewards.answer import last_tagged, outside_thinking
+from rewards.code_rows import without_kind
 from rewards.sample import InfrastructureError, Sample, Score
 from sandbox import (
     AssertTask,
@@ -33,6 +37,7 @@ from sandbox import (
     Task,
 )
 from sandbox.runner import TaskRunner
+from sandbox.tasks import Compare, OutputCompare
 
 TAGS: dict[str, set[str]] = {
     "python": {"python", "py", "python3"},
@@ -83,21 +88,20 @@ def _fenced(text: str) -> Iterator[tuple[str, str]]:
 
 def code_task(reference: Mapping[str, Any], source: str, *, all_tests: bool = False) -> Task:
     """The reference's tests as a question to the sandbox. Raises ValueError (sandbox.TaskError is one) with the key."""
+    reference = without_kind(reference)
     tests = _tests(reference)
+    limit, first = _time_limit(reference), not all_tests
     rows: list[Any] = [tests] if isinstance(tests, str) else tests
     if all(isinstance(row, str) for row in rows):
-        return AssertTask(
-            source, "\n".join(rows), _name(reference), reference.get("setup") or "", stop_at_first_failure=not all_tests
-        )
+        setup = reference.get("setup") or ""
+        return AssertTask(source, "\n".join(rows), _name(reference), setup, first, limit)
     if all(isinstance(row, dict) and {"stdin", "stdout"} == set(cast("dict[str, Any]", row)) for row in rows):
-        compare = _compare(reference, ("exact", "float"))
+        compare = _compare(reference, get_args(OutputCompare))
         cases = [(_text(row, "stdin"), _text(row, "stdout")) for row in rows]
-        return StdioTask(_language(reference), source, cases, compare, stop_at_first_failure=not all_tests)
+        return StdioTask(_language(reference), source, cases, compare, first, limit)
     if all(isinstance(row, dict) and {"args", "expected"} <= set(cast("dict[str, Any]", row)) for row in rows):
-        compare = _compare(reference, ("exact", "python", "float", "unordered"))
-        return FunctionTask(
-            source, _name(reference), [_call(row) for row in rows], compare, stop_at_first_failure=not all_tests
-        )
+        compare = _compare(reference, get_args(Compare))
+        return FunctionTask(source, _name(reference), [_call(row) for row in rows], compare, first, limit)
     raise ValueError(
         f"`tests` begins with {str(rows[0])[:80]!r}; every test must be of one kind: {{stdin, stdout}}, "
         "{args, expected} or text with assert"
@@ -130,7 +134,11 @@ class CodeReward:
         """Score a sample. Raises ValueError (unusable reference) or InfrastructureError (the sandbox failed)."""
         language = _language(sample.reference)
         source = last_program(sample.response, language, sample.prompt.rstrip().endswith("<think>"))
-        task = code_task(sample.reference, source or "", all_tests=self._partial_credit)
+        return await self.judge(sample.reference, source)
+
+    async def judge(self, reference: Mapping[str, Any], source: str | None) -> Score:
+        """Score a program, or the lack of one; raises as above."""
+        task = code_task(reference, source or "", all_tests=self._partial_credit)
         if source is None:
             return Score(0.0, "no program")
         result = await self._sandbox.run(task)
@@ -174,6 +182,13 @@ def _name(reference: Mapping[str, Any]) -> str:
     if not isinstance(name, str):
         raise ValueError(f"`entry_point` is {name!r}; tests of a function need its name")
     return name
+
+
+def _time_limit(reference: Mapping[str, Any]) -> float | None:
+    limit = reference.get("time_limit_s")
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, int | float)):
+        raise ValueError(f"`time_limit_s` is {limit!r}; it must be a number of seconds")
+    return limit
 
 
 def _language(reference: Mapping[str, Any]) -> Language:

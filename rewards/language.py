@@ -3,16 +3,16 @@
 Words are counted as data/language.py says. A response without any words scores 1: there is nothing to mix.
 """
 
-from typing import Literal
-
+from configs.rewards import LanguageCode
 from data.language import count_words
 from rewards.sample import Sample, Score
 
 
-def language_share(sample: Sample, language: Literal["en", "zh"] = "en") -> Score:
-    """Words of `language` over all words outside code and mathematics, in [0, 1]."""
+def language_share(sample: Sample, language: LanguageCode = "en") -> Score:
+    """Words of the language over all words, thoughts included: they are what the language should not change in."""
     words = count_words(sample.response)
-    if words.total == 0:
+    total = sum(words.values())
+    if total == 0:
         return Score(1.0, "no words")
-    share = (words.english if language == "en" else words.chinese) / words.total
-    return Score(share, f"{share:.0%} of {words.total:g} words are of language {language!r}")
+    share = words[language] / total
+    return Score(share, f"{share:.0%} of {total:g} words are of language {language!r}")

@@ -8,6 +8,7 @@ An answer that makes a scorer raise, hang or run out of memory scores 0.
 import os
 import re
 from collections.abc import Mapping
+from fractions import Fraction
 from typing import Any
 
 from data.reasoning_gym import read_entry
@@ -17,14 +18,8 @@ from rewards.sample import Sample, Score
 from rewards.verifier_pool import VerifierDied, VerifierPool, VerifierTimeout
 
 MAX_ANSWER_CHARACTERS = 20_000
-# Where a scorer takes what is no answer for a right one: `nan` is as near as any number wants, and what is not True
-# counts as False.
-_FORMS = {
-    "complex_arithmetic": re.compile(r"[-+0-9.eij ()]+"),
-    "game_of_life_halting": re.compile(r"true|false", re.IGNORECASE),
-}
-# These scorers take names and any function of sympy for numbers, or any four numbers; ours is strict.
-_COUNTDOWN = ("countdown", "puzzle24")
+_COMPLEX = re.compile(r"[-+0-9.eij ()]{1,100}")
+_PROBABILITY = re.compile(r"[0-9]{1,20}(?:\.[0-9]{1,20})?|[0-9]{1,20} ?/ ?[0-9]{1,20}")
 
 
 class ReasoningGymReward:
@@ -54,12 +49,9 @@ class ReasoningGymReward:
         answer = tagged.strip()
         if len(answer) > MAX_ANSWER_CHARACTERS:
             return Score(0.0, f"answer is longer than {MAX_ANSWER_CHARACTERS} characters")
-        if task in _COUNTDOWN:
-            metadata = read_entry(_text(reference, "entry"))["metadata"]
-            numbers = {"numbers": metadata["numbers"], "target": metadata.get("target", 24)}
-            return countdown(Sample(sample.prompt, f"<answer>{answer}</answer>", numbers))
-        if task in _FORMS and not _FORMS[task].fullmatch(answer):
-            return Score(0.0, "not an answer to this task")
+        held = _held_tighter(task, answer, reference)
+        if held is not None:
+            return held
         try:
             options: Any = reference.get("options") or {}
             question = {"task": task, "options": options, "entry": _text(reference, "entry"), "answer": answer}
@@ -69,6 +61,33 @@ class ReasoningGymReward:
         except VerifierDied as error:
             return Score(0.0, f"the scorer broke on the answer ({error})")
         return Score(float(reply["score"]))
+
+
+def _held_tighter(task: str, answer: str, reference: Mapping[str, Any]) -> Score | None:
+    """The verdict on tasks whose scorers take what is no answer for a right one; None for all others.
+
+    `pi/pi` and any four numbers make 24 and other targets, `nan` is as near as any complex number wants, `0` begins
+    like every probability, and no text is False.
+    """
+    match task:
+        case "countdown" | "puzzle24":
+            metadata = read_entry(_text(reference, "entry"))["metadata"]
+            numbers = {"numbers": metadata["numbers"], "target": metadata.get("target", 24)}
+            return countdown(Sample("", f"<answer>{answer}</answer>", numbers))
+        case "complex_arithmetic" if not _COMPLEX.fullmatch(answer):
+            return Score(0.0, "not a complex number")
+        case "game_of_life_halting":
+            return Score(float(answer.lower() == _text(reference, "answer").lower()))
+        case "coin_flip":
+            right = Fraction(_text(reference, "answer"))
+            try:
+                given = Fraction(answer.replace(" ", "")) if _PROBABILITY.fullmatch(answer) else None
+            except ZeroDivisionError:
+                given = None
+            near = given is not None and abs(given - right) <= min(Fraction(1, 10_000), right / 100)
+            return Score(float(near))
+        case _:
+            return None
 
 
 def _text(reference: Mapping[str, Any], key: str) -> str:

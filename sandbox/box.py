@@ -2,6 +2,7 @@
 
 import logging
 import os
+from dataclasses import replace
 from types import TracebackType
 from typing import Literal, Self
 
@@ -113,7 +114,7 @@ class Sandbox:
 
     async def run(self, task: Task) -> RunResult:
         """Judge one task. Cancelling it kills what it runs. Raises TaskError for a task that is wrong itself."""
-        tally, tests, isolation = Tally(), num_tests(task), self.isolation
+        tally, tests, isolation, limits = Tally(), num_tests(task), self.isolation, limits_of(task, self.limits)
         if len(task.source) > self.limits.source_bytes:
             detail = f"a source of {len(task.source):,} characters; at most {self.limits.source_bytes:,}"
             return tally.result(tests, isolation, ("compile_error", detail))
@@ -122,16 +123,24 @@ class Sandbox:
             match task:
                 case StdioTask():
                     program = await self._prepared(task.language, task.source, tally)
-                    await run_stdio(task, program, self._judges, self.limits, tally)
+                    await run_stdio(task, program, self._judges, limits, tally)
                 case FunctionTask():
-                    broken = await run_functions(task, self._programs, self._judges, self.limits, tally)
+                    broken = await run_functions(task, self._programs, self._judges, limits, tally)
                 case AssertTask():
-                    broken = await judged.run_asserts(task, self._programs, self._judges, self.limits, tally)
+                    broken = await judged.run_asserts(task, self._programs, self._judges, limits, tally)
                 case SyntaxTask():
-                    await run_syntax(await self._syntax(task.language, task.source, tally), self.limits, tally)
+                    await run_syntax(await self._syntax(task.language, task.source, tally), limits, tally)
         except SandboxFailed as error:
             broken = "infra_error", str(error)
         return tally.result(tests, isolation, broken)
+
+
+def limits_of(task: Task, limits: SandboxLimits) -> SandboxLimits:
+    """Those of the sandbox, with the task's own limit on time where it has one."""
+    time_limit_s = None if isinstance(task, SyntaxTask) else task.time_limit_s
+    if time_limit_s is None:
+        return limits
+    return replace(limits, cpu_s=time_limit_s, wall_s=limits.wall_s * max(1.0, time_limit_s / limits.cpu_s))
 
 
 def num_tests(task: Task) -> int:

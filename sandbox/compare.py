@@ -7,23 +7,26 @@ can be made to collide. Two values are the same when their canonical texts are.
 import itertools
 import math
 import reprlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 from sandbox.inside import wire
 from sandbox.results import Difference
-from sandbox.tasks import Compare
+from sandbox.tasks import Compare, OutputCompare
 
 TOLERANCE = 1e-6  # relative or absolute, whichever is kinder
+RELATIVE_TOLERANCE = 1e-9
 _MAX_NUMBER_CHARS = 40
 _SHOWN_CHARS = 200
+
+Close = Callable[[float, float], bool]
 
 _shorten = reprlib.Repr()
 _shorten.maxlevel, _shorten.maxstring, _shorten.maxother, _shorten.maxlist = 4, 80, 80, 10
 _shorten.maxdict = _shorten.maxtuple = _shorten.maxset = 10
 
 
-def output_difference(expected: str, output: bytes, floats: bool) -> Difference | None:
+def output_difference(expected: str, output: bytes, compare: OutputCompare) -> Difference | None:
     """Where the output first differs; None when it is right. See `StdioTask` for the rule."""
     try:
         text = output.decode()
@@ -33,7 +36,7 @@ def output_difference(expected: str, output: bytes, floats: bool) -> Difference 
     wanted, got = _lines(expected), _lines(text)
     for index in range(max(len(wanted), len(got))):
         want, have = _line(wanted, index), _line(got, index)
-        if want is None or have is None or not _same_words(want, have, floats):
+        if want is None or have is None or not _same_line(want, have, compare):
             return Difference(index + 1, _cut(want), _cut(have))
     return None
 
@@ -51,13 +54,13 @@ def _cut(line: str | None) -> str | None:
     return line if line is None or len(line) <= _SHOWN_CHARS else line[: _SHOWN_CHARS - 1] + "…"
 
 
-def _same_words(want: str, have: str, floats: bool) -> bool:
-    if want == have:
-        return True
+def _same_line(want: str, have: str, compare: OutputCompare) -> bool:
+    if want == have or compare == "lines":
+        return want == have
     wanted, got = want.split(), have.split()
     if len(wanted) != len(got):
         return False
-    return all(a == b or (floats and _close_words(a, b)) for a, b in zip(wanted, got, strict=True))
+    return all(a == b or (compare == "float" and _close_words(a, b)) for a, b in zip(wanted, got, strict=True))
 
 
 def _close_words(want: str, have: str) -> bool:
@@ -76,6 +79,10 @@ def _close(a: float, b: float) -> bool:
     return finite and math.isclose(a, b, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
 
 
+def _relatively_close(a: float, b: float) -> bool:
+    return math.isfinite(a) and math.isfinite(b) and math.isclose(a, b, rel_tol=RELATIVE_TOLERANCE)
+
+
 class _NoMatch(Exception):
     """A value that equals nothing, or is malformed."""
 
@@ -87,8 +94,10 @@ def value_difference(expected: object, raw: wire.Json, compare: Compare) -> Diff
     """
     wanted = wire.encode(expected)
     try:
-        if compare == "float":
-            right = _approximately(wanted, raw)
+        if compare in ("float", "float_relative"):
+            right = _approximately(wanted, raw, _close if compare == "float" else _relatively_close)
+        elif compare == "unordered_nested":
+            right = _nested_in_any_order(wanted) == _nested_in_any_order(raw)
         elif compare == "unordered":
             right = _in_any_order(wanted) == _in_any_order(raw)
         else:
@@ -172,6 +181,19 @@ def _in_any_order(raw: wire.Json) -> list[str]:
     return sorted(_canonical(item, python=False) for item in cast(list[Any], raw))
 
 
+def _nested_in_any_order(raw: wire.Json) -> str:
+    """The canonical text with the parts of every list and tuple sorted by theirs, from the inside out."""
+    items = _sequence(raw)
+    if items is not None:
+        return f"[{','.join(sorted(map(_nested_in_any_order, items)))}]"
+    pairs = _pairs(raw)
+    if pairs is not None:
+        if any(a[0] == b[0] for a, b in itertools.pairwise(pairs)):
+            raise _NoMatch
+        return f"{{{','.join(f'{key}:{_nested_in_any_order(item)}' for key, item in pairs)}}}"
+    return _canonical(raw, python=False)
+
+
 def _number(raw: wire.Json) -> float | None:
     """The value of an int or float; None for anything else, True and False included."""
     if isinstance(raw, bool):
@@ -185,17 +207,17 @@ def _number(raw: wire.Json) -> float | None:
     return None
 
 
-def _approximately(wanted: wire.Json, raw: wire.Json) -> bool:
+def _approximately(wanted: wire.Json, raw: wire.Json, close: Close) -> bool:
     a, b = _number(wanted), _number(raw)
     if a is not None and b is not None:
-        return _close(a, b) or _canonical(wanted, python=False) == _canonical(raw, python=False)
+        return close(a, b) or _canonical(wanted, python=False) == _canonical(raw, python=False)
     left, right = _sequence(wanted), _sequence(raw)
     if left is not None and right is not None:
-        return len(left) == len(right) and all(map(_approximately, left, right))
+        return len(left) == len(right) and all(_approximately(x, y, close) for x, y in zip(left, right, strict=True))
     left, right = _pairs(wanted), _pairs(raw)
     if left is not None and right is not None:
         keys = [key for key, _ in left] == [key for key, _ in right]
-        return keys and all(_approximately(x, y) for (_, x), (_, y) in zip(left, right, strict=True))
+        return keys and all(_approximately(x, y, close) for (_, x), (_, y) in zip(left, right, strict=True))
     return _canonical(wanted, python=False) == _canonical(raw, python=False)
 
 

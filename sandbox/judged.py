@@ -19,7 +19,7 @@ def as_function_task(task: AssertTask) -> FunctionTask | None:
     if simple is None:
         return None
     calls = [FunctionCall(line.args, line.expected, line.kwargs) for line in simple]
-    return FunctionTask(task.source, task.entry_point, calls, "python", task.stop_at_first_failure)
+    return FunctionTask(task.source, task.entry_point, calls, "python", task.stop_at_first_failure, task.time_limit_s)
 
 
 def num_tests(task: AssertTask) -> int:

@@ -13,7 +13,7 @@ from types import TracebackType
 from typing import Any, Literal, Self, cast
 
 from sandbox import http
-from sandbox.box import num_tests
+from sandbox.box import limits_of, num_tests
 from sandbox.inside import wire
 from sandbox.limits import SandboxLimits
 from sandbox.results import Isolation, Outcome, RunResult, SandboxUnavailable, TaskError
@@ -104,7 +104,7 @@ class RemoteSandbox:
                 "start it with a larger --max-body-mib"
             )
         # Two processes may take turns for each test, and each start over twice.
-        longest_s = BUSY_TIMEOUT_S + 6 * (tests + 1) * self.limits.wall_s
+        longest_s = BUSY_TIMEOUT_S + 6 * (tests + 1) * limits_of(task, self.limits).wall_s
         try:
             status, answer = await self._persistently("POST", RUN_PATH, body, longest_s)
             if status == 200:

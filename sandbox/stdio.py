@@ -83,11 +83,10 @@ async def _compared(
             return TestResult("wrong_answer", f"output is not UTF-8: {error.reason}", None, *costs)
         outcome, detail = await check(judges, limits, task.compare, [stdin, expected, text], tally)
         return TestResult(outcome, detail, None, *costs)
-    floats = task.compare == "float"
     if len(output) + len(expected) < _LARGE_BYTES:
-        difference = output_difference(expected, output, floats)
+        difference = output_difference(expected, output, task.compare)
     else:
-        difference = await asyncio.to_thread(output_difference, expected, output, floats)
+        difference = await asyncio.to_thread(output_difference, expected, output, task.compare)
     if difference is None:
         return result
     return TestResult("wrong_answer", f"line {difference.line} differs", difference, *costs)

@@ -17,6 +17,7 @@ from sandbox.tasks import (
     FunctionCall,
     FunctionTask,
     Language,
+    OutputCompare,
     StdioTask,
     SyntaxTask,
     Task,
@@ -34,6 +35,7 @@ def task_to_json(task: Task) -> dict[str, wire.Json]:
                 "cases": [[stdin, stdout] for stdin, stdout in task.cases],
                 "compare": _compare_to_json(task.compare),
                 "stop_at_first_failure": task.stop_at_first_failure,
+                "time_limit_s": task.time_limit_s,
             }
         case FunctionTask():
             return {
@@ -43,6 +45,7 @@ def task_to_json(task: Task) -> dict[str, wire.Json]:
                 "calls": [_call_to_json(call) for call in task.calls],
                 "compare": _compare_to_json(task.compare),
                 "stop_at_first_failure": task.stop_at_first_failure,
+                "time_limit_s": task.time_limit_s,
             }
         case AssertTask():
             return {"kind": "asserts", **asdict(task)}
@@ -68,8 +71,7 @@ def task_from_json(raw: wire.Json) -> Task:
     fields = dict(cast(dict[str, wire.Json], raw))
     match fields.pop("kind", None):
         case "stdio":
-            found = _fields(fields, _STDIO)
-            return StdioTask(**found)
+            return StdioTask(**_fields(fields, _STDIO))
         case "function":
             return FunctionTask(**_fields(fields, _FUNCTION))
         case "asserts":
@@ -108,6 +110,10 @@ def _number(raw: wire.Json) -> float:
     if isinstance(raw, bool) or not isinstance(raw, int | float):
         raise ValueError("it must be a number")
     return raw
+
+
+def _number_or_none(raw: wire.Json) -> float | None:
+    return None if raw is None else _number(raw)
 
 
 def _whole(raw: wire.Json) -> int:
@@ -166,8 +172,9 @@ _STDIO = {
     "language": _one_of(*get_args(Language)),
     "source": _text,
     "cases": _cases,
-    "compare": _compare("exact", "float"),
+    "compare": _compare(*get_args(OutputCompare)),
     "stop_at_first_failure": _flag,
+    "time_limit_s": _number_or_none,
 }
 _FUNCTION = {
     "source": _text,
@@ -175,6 +182,7 @@ _FUNCTION = {
     "calls": _calls,
     "compare": _compare(*get_args(Compare)),
     "stop_at_first_failure": _flag,
+    "time_limit_s": _number_or_none,
 }
 _ASSERTS = {
     "source": _text,
@@ -182,6 +190,7 @@ _ASSERTS = {
     "entry_point": _text,
     "setup_source": _text,
     "stop_at_first_failure": _flag,
+    "time_limit_s": _number_or_none,
 }
 _SYNTAX = {"language": _one_of(*get_args(Language)), "source": _text}
 

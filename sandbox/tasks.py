@@ -9,7 +9,9 @@ from sandbox import asserts
 from sandbox.results import TaskError
 
 Language = Literal["python", "c", "cpp", "javascript"]
-Compare = Literal["exact", "python", "float", "unordered"]
+Compare = Literal["exact", "python", "float", "float_relative", "unordered", "unordered_nested"]
+OutputCompare = Literal["exact", "lines", "float"]
+LONGEST_TIME_LIMIT_S = 600.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,18 +33,23 @@ class StdioTask:
 
     Each case is (stdin, expected stdout). Compared line by line, as many lines on both sides: trailing white space and
     empty lines at the end do not count, within a line the words do and the spaces between them do not. `exact`: the
-    same words; `float`: words that are both numbers, finite and at most 40 characters long, may differ by 1e-6
-    relative or absolute; a Checker decides by itself. Raises TaskError without cases.
+    same words; `lines`: the same lines, spaces within them and all; `float`: words that are both numbers, finite and at
+    most 40 characters long, may differ by 1e-6 relative or absolute; a Checker decides by itself.
+
+    `time_limit_s`, in every kind of task: processor time of each test in place of the sandbox's `cpu_s`; the limit on
+    the clock grows with it and never shrinks. Raises TaskError without cases, or for a time limit that is none.
     """
 
     language: Language
     source: str
     cases: Sequence[tuple[str, str]]
-    compare: Literal["exact", "float"] | Checker = "exact"
+    compare: OutputCompare | Checker = "exact"
     stop_at_first_failure: bool = True
+    time_limit_s: float | None = None
 
     def __post_init__(self) -> None:
         _need(self.cases, "cases")
+        _check_time_limit(self.time_limit_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,7 +71,9 @@ class FunctionTask:
     - `exact`: as JSON, types and all: True is not 1, 1 is not 1.0, but a tuple is as good as a list; NaN equals NaN;
     - `python`: what Python's `==` says: 1 == 1.0 == True, (1,) != [1];
     - `float`: like exact, but int and float are both numbers and may differ by 1e-6, relative or absolute;
+    - `float_relative`: like float, but by 1e-9 relative;
     - `unordered`: like exact, but the outermost list may be in any order;
+    - `unordered_nested`: like exact, but every list may be in any order;
     - a Checker.
 
     Raises TaskError without calls, or for a value that is none of the above.
@@ -75,9 +84,11 @@ class FunctionTask:
     calls: Sequence[FunctionCall]
     compare: Compare | Checker = "exact"
     stop_at_first_failure: bool = True
+    time_limit_s: float | None = None
 
     def __post_init__(self) -> None:
         _need(self.calls, "calls")
+        _check_time_limit(self.time_limit_s)
         parts = self.entry_point.split(".")
         if len(parts) > 2 or not all(part.isidentifier() for part in parts):
             raise TaskError(f"entry_point {self.entry_point!r} is neither a function nor Class.method")
@@ -101,8 +112,10 @@ class AssertTask:
     entry_point: str
     setup_source: str = ""
     stop_at_first_failure: bool = True
+    time_limit_s: float | None = None
 
     def __post_init__(self) -> None:
+        _check_time_limit(self.time_limit_s)
         if not self.entry_point.isidentifier():
             raise TaskError(f"entry_point {self.entry_point!r} is no name of a function")
         for name, code in (("test_source", self.test_source), ("setup_source", self.setup_source)):
@@ -122,6 +135,11 @@ class SyntaxTask:
 
 
 Task = StdioTask | FunctionTask | AssertTask | SyntaxTask
+
+
+def _check_time_limit(time_limit_s: float | None) -> None:
+    if time_limit_s is not None and not 0 < time_limit_s <= LONGEST_TIME_LIMIT_S:
+        raise TaskError(f"time_limit_s is {time_limit_s}; it must be above 0 and at most {LONGEST_TIME_LIMIT_S:g}")
 
 
 def _need(tests: Sequence[object], name: str) -> None:

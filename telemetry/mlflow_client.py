@@ -106,7 +106,12 @@ class MlflowRun:
             self._client.log_artifact(self.run_id, str(path))
 
     def register(self, policy: PolicyVersion) -> None:
-        """Put a policy into the model registry, which is the tracking server's own."""
+        """Put a policy into the model registry, which is the tracking server's own, and its run under this one.
+
+        The run may have ended before this one had an id.
+        """
+        if policy.run_id is not None:
+            self._client.set_tag(policy.run_id, PARENT_RUN_TAG, self.run_id)
         is_server = self._info.mlflow_uri.startswith(("http://", "https://"))
         register_policy(self._client, policy, is_server=is_server)
 

@@ -21,6 +21,7 @@ from telemetry.charts import Series, legend, line_chart, stacked_chart
 from telemetry.console_view import duration
 from telemetry.parameters import redact_secrets
 from telemetry.report_samples import Sample, read_samples
+from telemetry.report_scores import scores_section
 from telemetry.report_style import STYLE
 from telemetry.report_thinking import thinking_charts
 from telemetry.spool import read_metrics
@@ -46,6 +47,7 @@ def write_report(run_folder: Path) -> Path:
     body = [
         _header(run_folder.name, summary, rows),
         _figures(summary, evaluations),
+        scores_section(summary),
         "<h2>Curves <small>over optimizer steps</small></h2>",
         f'<div class="charts">{"".join(_charts(rows, evaluations))}</div>',
         _evaluation_table(evaluations),
@@ -83,7 +85,7 @@ def _header(name: str, summary: Mapping[str, Any], rows: Sequence[Row]) -> str:
 
 
 def _is_training(row: Row) -> bool:
-    return any(name.startswith(("train/", "reward/", "sft/")) for name in row)
+    return any(name.startswith(("train/", "reward/", "sft/", "reward_model/")) for name in row)
 
 
 def _figures(summary: Mapping[str, Any], evaluations: Sequence[Row]) -> str:
@@ -189,6 +191,9 @@ def _charts(rows: Sequence[Row], evaluations: Sequence[Row]) -> list[str]:
         _chart("Speed", "tokens per second", speed, line_chart(speed, number=",.0f")),
         _chart("Time of the learner", "share of each step", shares, stacked_chart(shares)),
     ]
+    scores = [curve("reward_model/loss", "loss", "blue"), curve("reward_model/accuracy", "accuracy", "aqua")]
+    if scores[0].points:
+        charts.append(_chart("Score model", "nats; share on the right side", scores, line_chart(scores)))
     loss = [curve("sft/loss", "loss", "blue")]
     if loss[0].points:
         charts.append(_chart("Supervised loss", "nats, per response token", loss, line_chart(loss)))

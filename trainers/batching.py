@@ -10,7 +10,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from algorithms.advantages import compute_advantages
+from algorithms.advantages import compute_advantages, reverse_kl
 from algorithms.aggregation import loss_weights
 from algorithms.staleness import fresh_mask
 from configs.algorithm import Algorithm
@@ -38,23 +38,29 @@ class StepData:
         return bool(self.sequences)
 
 
-def valid_mask(scored: ScoredGroup) -> NDArray[np.bool_]:
-    """[G] completions that have a score and at least one token."""
+def valid_mask(scored: ScoredGroup, *, graded: bool = True) -> NDArray[np.bool_]:
+    """[G] completions that have at least one token and, where they are `graded`, a score."""
     lengths_G = np.array([len(c.token_ids) for c in scored.group.completions])
-    return np.isfinite(scored.rewards_G) & (lengths_G > 0)
+    return (np.isfinite(scored.rewards_G) | (not graded)) & (lengths_G > 0)
 
 
-def judge(scored: ScoredGroup, min_valid_completions: int) -> Judgement:
-    """Whether a group can teach: enough valid completions, and rewards that are not all (exactly) equal."""
-    rewards_V = scored.rewards_G[valid_mask(scored)]
+def judge(scored: ScoredGroup, min_valid_completions: int, *, graded: bool = True) -> Judgement:
+    """Whether a group can teach: enough valid completions, and rewards that are not all (exactly) equal.
+
+    Where nothing hangs on rewards, one completion with a token is enough.
+    """
+    valid_G = valid_mask(scored, graded=graded)
+    if not graded:
+        return "trainable" if valid_G.any() else "invalid"
+    rewards_V = scored.rewards_G[valid_G]
     if len(rewards_V) < min_valid_completions or not len(rewards_V):
         return "invalid"
     return "no_variance" if bool((rewards_V == rewards_V[0]).all()) else "trainable"
 
 
-def oldest_version(scored: ScoredGroup) -> int:
+def oldest_version(scored: ScoredGroup, *, graded: bool = True) -> int:
     """Version of the oldest token among the valid completions of a group that is not invalid."""
-    valid_G = valid_mask(scored)
+    valid_G = valid_mask(scored, graded=graded)
     return min(int(c.versions.min()) for c, valid in zip(scored.group.completions, valid_G, strict=True) if valid)
 
 
@@ -86,9 +92,16 @@ def build_step(
     prompts = [scored.group.prompt for scored in groups for _ in scored.group.completions]
     if not completions:
         return StepData((), {}, 0, 0, 0, 0.0, 0, 0.0)
-    advantages = compute_advantages(algorithm.advantage, [scored.rewards_G for scored in groups])
-    advantages_C = np.concatenate(advantages)
-    valid_C = np.concatenate([valid_mask(scored) for scored in groups])
+    graded = algorithm.advantage != "reverse_kl"
+    token_advantages: list[float | FloatArray]
+    if graded:
+        advantages = compute_advantages(algorithm.advantage, [scored.rewards_G for scored in groups])
+        token_advantages = [float(value) for values_G in advantages for value in values_G]
+    else:
+        token_advantages = list(reverse_kl([c.logprobs for c in completions], reference_logprobs or ()))
+        ends = np.cumsum([len(scored.group.completions) for scored in groups])[:-1]
+        advantages = np.split(np.array([np.mean(a) if np.size(a) else 0.0 for a in token_advantages]), ends)
+    valid_C = np.concatenate([valid_mask(scored, graded=graded) for scored in groups])
     lengths_C = np.array([len(c.token_ids) for c in completions])
     versions_N = np.concatenate([c.versions for c in completions])
     valid_N = np.repeat(valid_C, lengths_C)
@@ -107,9 +120,11 @@ def build_step(
             prompt_ids=prompts[i].token_ids,
             response_ids=completions[i].token_ids,
             loss_weights=weights[i],
-            advantage=float(advantages_C[i]),
+            advantage=token_advantages[i],
             behaviour_logprobs=completions[i].logprobs,
-            reference_logprobs=None if reference_logprobs is None else reference_logprobs[i],
+            reference_logprobs=None
+            if reference_logprobs is None or algorithm.kl.type == "none"
+            else reference_logprobs[i],
         )
         for i, mask in enumerate(masks)
         if mask.any()

@@ -70,10 +70,10 @@ class GrpoLoop:
         tracker_run_id: str | None = None,
     ) -> None:
         """`version`: of the learner's weights at the start, which a cold start may have raised."""
-        if (reference is None) != (run.algorithm.kl.type == "none"):
+        if (reference is not None) != run.algorithm.needs_reference:
             raise ValueError(
                 f"algorithm.kl.type is {run.algorithm.kl.type!r} and {'no' if reference is None else 'a'} reference "
-                "model was given; pass one exactly when there is a KL penalty"
+                "model was given; pass one exactly when there is a KL penalty, or the advantage is `reverse_kl`"
             )
         self._run, self._prompts, self._fleet, self._rewards = run, prompts, fleet, rewards
         self._learner, self._publisher, self._reference = learner, publisher, reference

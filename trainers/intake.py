@@ -32,6 +32,7 @@ class Intake:
 
     def __init__(self, algorithm: Algorithm, buffer: RolloutBuffer, books: Books, *, prompts_per_step: int) -> None:
         self._filters, self._staleness = algorithm.filters, algorithm.staleness
+        self._graded = algorithm.advantage != "reverse_kl"  # whether a completion needs a score to teach
         self._buffer, self._books = buffer, books
         # Two full rounds of the buffer without one good group are an outage, not bad luck.
         self._most_failures = max(16, 2 * (algorithm.staleness.max_staleness + 1) * prompts_per_step)
@@ -44,7 +45,7 @@ class Intake:
         """A scored group. Raises TooManyFailures when too many in a row have too few valid completions."""
         self._samples += len(scored.verdicts)
         self._tokens += sum(len(c.token_ids) for c in scored.group.completions)
-        judgement = judge(scored, self._filters.min_valid_completions)
+        judgement = judge(scored, self._filters.min_valid_completions, graded=self._graded)
         if judgement == "invalid":
             self._reject(scored)
             details = sorted({v.detail for v in scored.verdicts if v.score is None})
@@ -70,7 +71,9 @@ class Intake:
         if self._staleness.stale_tokens != "drop":
             return False
         oldest_allowed = version - self._staleness.max_staleness
-        too_old = [scored for scored in self._buffer.ready if oldest_version(scored) < oldest_allowed]
+        too_old = [
+            scored for scored in self._buffer.ready if oldest_version(scored, graded=self._graded) < oldest_allowed
+        ]
         for scored in too_old:
             self._reject(scored)
         return bool(too_old)
@@ -81,7 +84,7 @@ class Intake:
         self.refills = 0
         if self._filters.zero_variance == "keep":
             return StepGroups(taken, taken)
-        return StepGroups(taken, [scored for scored in taken if judge(scored, 1) == "trainable"])
+        return StepGroups(taken, [scored for scored in taken if judge(scored, 1, graded=self._graded) == "trainable"])
 
     def close_step(self, groups: StepGroups) -> list[ScoredGroup]:
         """The step's groups have left the buffer: write the books. Returns all that left since the last step."""

@@ -21,6 +21,7 @@ from data.records import (
     Sequence,
     StepReport,
     SyncReport,
+    TopTokens,
 )
 
 
@@ -187,6 +188,14 @@ class ReferenceModel(Protocol):
 
     async def logprobs(self, sequences: Seq[Sequence], temperature: float) -> list[FloatArray]:
         """[T] logprobs of each response."""
+        ...
+
+
+class Teacher(Protocol):
+    """A frozen model whose token distribution a student follows."""
+
+    async def top_tokens(self, sequences: Seq[Sequence], top_k: int, temperature: float) -> list[TopTokens]:
+        """The likeliest tokens at each position of each response."""
         ...
 
 

@@ -4,12 +4,13 @@ Each figure is over the completions given, with equal weight. The names carry no
 `thinking/*`, an evaluation as `eval/thinking_*`.
 """
 
+from collections.abc import Mapping
 from collections.abc import Sequence as Seq
 from typing import TypeVar
 
 import numpy as np
 
-from data.language import WordCounts, count_words
+from data.language import count_words
 from data.records import Int32Array, ScoredGroup
 from data.thinking import CLOSE, OPEN, ThoughtTags, thought_span
 from data.thinking_phrases import count_phrases
@@ -68,8 +69,9 @@ def _text_metrics(texts: Seq[str]) -> dict[str, float]:
     }
 
 
-def _is_mixed(words: WordCounts) -> bool:
-    return words.beside_the_main >= max(_MIXED_WORDS, _MIXED_SHARE * words.total)
+def _is_mixed(words: Mapping[str, float]) -> bool:
+    total = sum(words.values())
+    return total - max(words.values(), default=0.0) >= max(_MIXED_WORDS, _MIXED_SHARE * total)
 
 
 def _spread(items: Seq[T]) -> Seq[T]:

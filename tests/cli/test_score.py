@@ -120,7 +120,12 @@ def test_more_rows_than_are_held_at_once(tmp_path: Path):
     ("input", "reward", "out", "message"),
     [
         ("absent.jsonl", "math", "out.jsonl", "no such file"),
-        ("in.jsonl", "maths", "out.jsonl", "unknown reward 'maths'; choose one of math, countdown, format, number"),
+        (
+            "in.jsonl",
+            "maths",
+            "out.jsonl",
+            "unknown reward 'maths'; choose one of math, code, format, language, countdown",
+        ),
         ("empty.jsonl", "format", "out.jsonl", "has no rows"),
         ("empty.parquet", "format", "out.jsonl", "not a Parquet file"),
         ("in.csv", "format", "out.jsonl", "must end in .jsonl or .parquet"),

@@ -9,7 +9,7 @@ from configs.load import ConfigError, dump_run, load_run
 from configs.run import GrpoRun
 
 pytestmark = pytest.mark.unit
-METHODS = "`grpo`, `sft`, `star`, `reward_model`, `step_labels`, `rejection`, `pipeline`"
+METHODS = "`grpo`, `sft`, `star`, `reward_model`, `step_labels`, `rejection`, `distill`, `pipeline`"
 DEMO = Path(__file__).parents[2] / "configs" / "demo.yaml"
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from configs.reference import PAGE, render
-from configs.run import GrpoRun, RejectionRun, RewardModelRun, SftRun, StarRun, StepLabelsRun
+from configs.run import DistillRun, GrpoRun, RejectionRun, RewardModelRun, SftRun, StarRun, StepLabelsRun
 from configs.schema import field_slots, tag_of
 from configs.strict import Section
 
@@ -21,7 +21,7 @@ def test_the_page_is_current():
 
 def test_every_key_has_a_docstring_and_a_row():
     page = render()
-    runs = (GrpoRun, SftRun, StarRun, RewardModelRun, StepLabelsRun, RejectionRun)
+    runs = (GrpoRun, SftRun, StarRun, RewardModelRun, StepLabelsRun, RejectionRun, DistillRun)
     for section in set[type[Section]]().union(*map(sections, runs)):
         for name, info in section.model_fields.items():
             is_tag = (tag := tag_of(section)) is not None and tag[0] == name

@@ -65,7 +65,7 @@ def test_rendered_manifests_meet_their_schemas(kustomization: str):
     ],
 )
 def test_an_unknown_field_is_refused(kind: str, path: str):
-    manifest = copy.deepcopy(find(plain(), kind))
+    manifest = copy.deepcopy(find([m for m in plain() if m["metadata"]["name"] != "sandbox"], kind))
     *parents, field = path.split(".")
     target: Any = manifest
     for parent in parents:

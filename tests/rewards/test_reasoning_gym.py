@@ -205,6 +205,8 @@ async def test_no_answer_reads_the_right_one_or_runs_a_program(real: ReasoningGy
         ("puzzle24", "8*3*1*1"),
         ("countdown", "(pi/pi+pi/pi)"),
         ("game_of_life_halting", "no idea"),
+        ("coin_flip", "0"),
+        ("coin_flip", "1/0"),
     ],
 )
 async def test_what_the_package_takes_for_right_and_is_no_answer_scores_zero(
@@ -212,6 +214,24 @@ async def test_what_the_package_takes_for_right_and_is_no_answer_scores_zero(
 ):
     for number in range(3):
         assert (await real(Sample("", f"<answer>{answer}</answer>", problem(task, number)))).value == 0.0
+
+
+@with_package
+async def test_what_is_held_tighter_than_by_the_package_still_takes_its_answers(real: ReasoningGymReward):
+    for task in ("complex_arithmetic", "puzzle24", "countdown", "game_of_life_halting", "coin_flip"):
+        for number in range(5):
+            reference = problem(task, number)
+            sample = Sample("", f"<answer>{reference['answer']}</answer>", reference)
+            assert (await real(sample)).value == 1.0, (task, reference["answer"])
+
+
+@with_package
+async def test_no_one_answer_is_right_for_both_kinds_of_patterns(real: ReasoningGymReward):
+    references = [problem("game_of_life_halting", number) for number in range(12)]
+    assert {reference["answer"] for reference in references} == {"True", "False"}
+    for answer in ("True", "False"):
+        values = [(await real(Sample("", f"<answer>{answer}</answer>", r))).value for r in references]
+        assert values == [float(reference["answer"] == answer) for reference in references]
 
 
 @with_package

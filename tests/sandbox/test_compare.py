@@ -24,7 +24,7 @@ pytestmark = pytest.mark.unit
     ],
 )
 def test_white_space_at_ends_and_between_words_does_not_count(expected: str, output: str) -> None:
-    assert output_difference(expected, output.encode(), floats=False) is None
+    assert output_difference(expected, output.encode(), "exact") is None
 
 
 @pytest.mark.parametrize(
@@ -45,25 +45,25 @@ def test_white_space_at_ends_and_between_words_does_not_count(expected: str, out
     ],
 )
 def test_the_first_line_that_differs_is_named(expected: str, output: str, line: int) -> None:
-    difference = output_difference(expected, output.encode(), floats=False)
+    difference = output_difference(expected, output.encode(), "exact")
     assert difference is not None
     assert difference.line == line
 
 
 def test_a_missing_line_is_told_from_an_empty_one() -> None:
-    difference = output_difference("1\n2", b"1", floats=False)
+    difference = output_difference("1\n2", b"1", "exact")
     assert difference is not None
     assert (difference.expected, difference.actual) == ("2", None)
 
 
 def test_output_that_is_not_utf8_is_wrong_and_located() -> None:
-    difference = output_difference("1\n2", b"1\n\xff2", floats=False)
+    difference = output_difference("1\n2", b"1\n\xff2", "exact")
     assert difference is not None
     assert difference.line == 2
 
 
 def test_shown_lines_are_cut() -> None:
-    difference = output_difference("a" * 10_000, b"b" * 10_000, floats=False)
+    difference = output_difference("a" * 10_000, b"b" * 10_000, "exact")
     assert difference is not None
     assert difference.actual is not None
     assert len(difference.actual) == 200
@@ -71,21 +71,21 @@ def test_shown_lines_are_cut() -> None:
 
 @pytest.mark.parametrize("output", ["0.3333333", "3.333333e-1", "0.33333400"])
 def test_floats_within_the_tolerance_are_equal_when_asked_for(output: str) -> None:
-    assert output_difference("0.333333333", output.encode(), floats=True) is None
-    assert output_difference("0.333333333", output.encode(), floats=False) is not None
+    assert output_difference("0.333333333", output.encode(), "float") is None
+    assert output_difference("0.333333333", output.encode(), "exact") is not None
 
 
 @pytest.mark.parametrize(
     "output", ["nan", "inf", "0.34", "1e-400000000", "0_0.333333333", "٠.333333333", "0." + "3" * 60]
 )
 def test_floats_must_be_finite_short_and_plain(output: str) -> None:
-    assert output_difference("0.333333333", output.encode(), floats=True) is not None
+    assert output_difference("0.333333333", output.encode(), "float") is not None
 
 
 def test_words_that_are_no_finite_numbers_are_still_compared_as_words() -> None:
-    assert output_difference("inf nan ok", b"inf nan ok", floats=True) is None
-    assert output_difference("inf", b"-inf", floats=True) is not None
-    assert output_difference("inf", b"1e999", floats=True) is not None
+    assert output_difference("inf nan ok", b"inf nan ok", "float") is None
+    assert output_difference("inf", b"-inf", "float") is not None
+    assert output_difference("inf", b"1e999", "float") is not None
 
 
 def same(expected: object, actual: object, compare: Compare) -> bool:
@@ -219,3 +219,46 @@ def test_colliding_keys_do_not_slow_the_service_down() -> None:
     assert value_difference({1, 2}, {"s": keys}, "exact") is not None
     assert value_difference({1: 2}, {"d": [[key, 1] for key in keys]}, "python") is not None
     assert time.process_time() - started < 2.0
+
+
+@pytest.mark.parametrize(
+    ("expected", "output", "right"),
+    [
+        ("a  b\nc", "a  b \nc\n\n", True),
+        ("a  b", "a b", False),
+        (" a", "a", False),
+        ("", "\n", True),
+        ("a\n\nb", "a\nb", False),
+    ],
+)
+def test_lines_are_the_same_with_the_spaces_within_them(expected: str, output: str, right: bool) -> None:
+    assert (output_difference(expected, output.encode(), "lines") is None) == right
+
+
+@pytest.mark.parametrize(
+    ("expected", "actual", "right"),
+    [
+        ([[1, 2], [3]], [[3], [2, 1]], True),
+        ([[1, 2], [3]], [[3], [2, 2]], False),
+        ([1, [2, (3, 4)]], [[(4, 3), 2], 1], True),
+        ({"a": [1, 2]}, {"a": [2, 1]}, True),
+        ({"a": [1], "b": [2]}, {"a": [2], "b": [1]}, False),
+        ([1], [True], False),
+        ([[1], []], [[], [1], []], False),
+    ],
+)
+def test_every_list_in_any_order_when_nested(expected: object, actual: object, right: bool) -> None:
+    assert same(expected, actual, "unordered_nested") == right
+    assert same([1, [2, 3]], [[3, 2], 1], "unordered") is False
+
+
+@pytest.mark.parametrize(
+    ("expected", "actual", "right"),
+    [(1.0, 1 + 5e-10, True), (1.0, 1 + 2e-9, False), (1e12, 1e12 + 500, True), (0.0, 1e-12, False), ([2], [2.0], True)],
+)
+def test_relative_floats_are_a_thousand_millionth_apart_at_most(expected: object, actual: object, right: bool) -> None:
+    assert same(expected, actual, "float_relative") == right
+
+
+def test_a_dict_with_a_key_twice_is_nothing_in_any_order() -> None:
+    assert value_difference({1: 2}, {"d": [[1, 2], [1, 2]]}, "unordered_nested") is not None
