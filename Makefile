@@ -72,12 +72,22 @@ demo-star: setup
 demo-r1: setup
 	$(BIN)/rayzero train configs/r1_pipeline_cpu.yaml --overwrite
 
-# What one recipe leaves another may read (configs/outcome_model_cpu.yaml reads the demo's rollouts): the demos first.
-demos: demo demo-star
-	@for recipe in configs/*_cpu.yaml; do \
-		echo "$(BIN)/rayzero train $$recipe --overwrite"; \
-		$(BIN)/rayzero train $$recipe --overwrite || exit 1; \
-	done
+# In this order: some recipes read what others leave. BEFORE_x is what a recipe needs besides.
+DEMOS := demo demo_star code_cpu countdown_cpu countdown_star_cpu rejection_cpu outcome_model_cpu step_labels_cpu \
+	process_model_cpu demo_reward_model preference_model_cpu journey_source_cpu journey_cpu shortcut_cpu \
+	r1_zero_cpu r1_pipeline_cpu
+
+BEFORE_preference_model_cpu := $(BIN)/python -m benchmarks.preference_pairs runs/preference_pairs.jsonl
+BEFORE_journey_cpu := $(BIN)/rayzero journey runs/journey_source --out runs/journey_source/traces --transition "!" --pairs 2
+
+define RUN
+	$(BEFORE_$(1))
+	$(BIN)/rayzero train configs/$(1).yaml --overwrite
+
+endef
+
+demos: setup
+	$(foreach recipe,$(DEMOS),$(call RUN,$(recipe)))
 
 test: setup lint test-unit test-integration
 

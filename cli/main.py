@@ -52,8 +52,8 @@ def train(
         raise ValueError(
             f"{'--from' if start else '--only'} is for pipelines, and {file} is a single run; leave it out"
         )
-    if is_pipeline and sum(map(bool, (start, only, resume, overwrite))) > 1:
-        raise ValueError("--resume, --overwrite, --from and --only exclude each other; give one of them")
+    if sum(map(bool, (start, only, resume or overwrite))) > 1:
+        raise ValueError("--from, --only, and --resume or --overwrite exclude each other; give one of them")
     if dry_run:
         from cli.dry_run import print_dry_run, print_pipeline_dry_run
 
@@ -64,7 +64,9 @@ def train(
         from cli.pipeline import run_pipeline
         from trainers.pipeline import Selection
 
-        raise typer.Exit(run_pipeline(run, Selection(start, only), resume=resume, overwrite=overwrite))
+        # Together, as jobs that are tried again give them, they mean: go on with what is there, if there is anything.
+        fresh = overwrite and not resume
+        raise typer.Exit(run_pipeline(run, Selection(start, only), resume=resume, overwrite=fresh))
     from cli.prepare import prepare
 
     prepared = prepare(run, resume=resume, overwrite=overwrite)

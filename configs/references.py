@@ -19,12 +19,6 @@ OUTPUT_FILES = {
     "reward_model": "reward_model",
     "step_labels": "step_labels",
 }
-MEANINGS = {
-    "policy": "the Hugging Face folder that the stage's last checkpoint exported",
-    "rows": "the data set, a Parquet file that `traces` of type `rows` read",
-    "reward_model": "the model that scores, with its card",
-    "step_labels": "the labelled solutions, which `examples` of type `step_labels` read",
-}
 # Method -> what a finished stage of it leaves for later ones.
 OUTPUTS: Mapping[str, tuple[str, ...]] = {
     "grpo": ("policy",),

@@ -8,9 +8,10 @@ import yaml
 
 from configs.derived import shape_of
 from configs.errors import ConfigError
-from configs.load import load_run
+from configs.load import RUNS, load_run
 from configs.pipeline_load import Pipeline, load_config
 from configs.pipeline_rules import PIPELINE_RULES
+from configs.references import OUTPUT_FILES, OUTPUTS
 from configs.run import GrpoRun, SftRun
 
 pytestmark = pytest.mark.unit
@@ -194,3 +195,12 @@ def test_what_needs_a_single_run_refuses_a_pipeline(tmp_path: Path):
     file.write_text(yaml.safe_dump(tree()))
     with pytest.raises(ConfigError, match="a single run is needed here"):
         load_run(file)
+
+
+def test_the_guide_lists_every_output_with_its_methods():
+    page = Path("docs/pipeline.md").read_text()
+    assert set(OUTPUT_FILES) == {name for names in OUTPUTS.values() for name in names}
+    assert set(OUTPUTS) == {*RUNS} - {"pipeline"}
+    for output in OUTPUT_FILES:
+        methods = ", ".join(f"`{method}`" for method, leaves in OUTPUTS.items() if output in leaves)
+        assert f"| `{output}` | {methods} |" in page

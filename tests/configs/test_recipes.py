@@ -55,13 +55,27 @@ def test_cpu_recipes_fit_two_cores_and_need_no_files(recipe: str):
     assert demanded_cpus(load_run(CONFIGS / f"{recipe}.yaml")) == 2
 
 
-@pytest.mark.parametrize(("recipe", "cpus", "gpus"), [("r1_zero_cpu", 2, 0)])
+@pytest.mark.parametrize(
+    ("recipe", "cpus", "gpus"), [("r1_zero_cpu", 2, 0), ("r1_pipeline_cpu", 2, 0), ("r1_pipeline", 32, 8)]
+)
 def test_every_stage_of_a_pipeline_fits_what_its_name_says(recipe: str, cpus: float, gpus: float):
     pipeline = load_config(CONFIGS / f"{recipe}.yaml", check_paths=cpus == 2)  # on two cores no files are needed
     assert isinstance(pipeline, Pipeline)
     for stage in pipeline.stages:
         assert demanded_cpus(stage.run) <= cpus, stage.name
         assert demanded_gpus(stage.run) <= gpus, stage.name
+
+
+def test_every_recipe_for_cpus_is_run_by_make_demos_after_those_whose_files_it_reads():
+    makefile = (CONFIGS.parent / "Makefile").read_text()
+    order = makefile.partition("\nDEMOS := ")[2].partition("\n\n")[0].replace("\\\n", " ").split()
+    small = {path.stem for path in RECIPES if path.stem.endswith("_cpu") or path.stem.startswith("demo")}
+    assert set(order) == small
+    for number, recipe in enumerate(order):
+        text = (CONFIGS / f"{recipe}.yaml").read_text()
+        runs = {other: load_config(CONFIGS / f"{other}.yaml", check_paths=False).name for other in order[number + 1 :]}
+        later = [other for other, name in runs.items() if f" runs/{name}/" in text or f" runs/{name}}}" in text]
+        assert later == [], f"{recipe} reads what comes after it"
 
 
 def test_the_64_gpu_recipe_is_asynchronous_with_48_gpus_that_sample():
