@@ -24,8 +24,8 @@ class TeacherGroupFailed(RuntimeError):
     rollout_failed = True
 
 
-class TeacherBudgetSpent(RuntimeError):
-    """The budget of requests or tokens is used up: nothing can be sampled any more."""
+class TeacherUnavailable(RuntimeError):
+    """The key is missing, or the budget of requests or tokens is used up: nothing can be sampled any more."""
 
 
 class EndpointFleet:
@@ -36,16 +36,24 @@ class EndpointFleet:
         self._tokenizer = tokenizer
         self._endpoint = ChatEndpoint(config)
 
+    @property
+    def name(self) -> str:
+        """Which model, and where: what its groups carry as their worker."""
+        return f"{self._config.model} at {self._config.url}"
+
     async def start(self) -> None:
-        """Raises rewards.sample.InfrastructureError when the key is missing."""
-        await self._endpoint.start()
+        """Raises TeacherUnavailable when the key is missing."""
+        try:
+            await self._endpoint.start()
+        except InfrastructureError as error:
+            raise TeacherUnavailable(str(error)) from error
 
     async def close(self) -> None:
         """End open requests."""
         await self._endpoint.close()
 
     async def generate(self, request: GroupRequest) -> Group:
-        """Ask for the completions of one prompt. Raises TeacherGroupFailed, TeacherBudgetSpent."""
+        """Ask for the completions of one prompt. Raises TeacherGroupFailed, TeacherUnavailable."""
         start = time.perf_counter()
         limit = request.sampling.max_completion_tokens
         settings: dict[str, Any] = {
@@ -61,14 +69,14 @@ class EndpointFleet:
                 replies = await self._endpoint.complete(request.prompt.text, **settings)
             completions = tuple(self._completion(reply, limit) for reply in replies)
         except BudgetSpent as error:
-            raise TeacherBudgetSpent(str(error)) from error
+            raise TeacherUnavailable(str(error)) from error
         except (InfrastructureError, DataError) as error:
             raise TeacherGroupFailed(str(error)) from error
         return Group(
             group_id=request.group_id,
             prompt=request.prompt,
             completions=completions,
-            worker=f"{self._config.model} at {self._config.url}",
+            worker=self.name,
             generate_s=time.perf_counter() - start,
         )
 

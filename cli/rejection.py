@@ -1,14 +1,16 @@
 """`rayzero train` with `method: rejection`: engines that serve a folder, rewards, and no learner."""
 
 import asyncio
+import contextlib
 import json
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 from actors.scratch_policy import write_scratch_policy
 from cli.prepare import Prepared
 from cli.recorder import Recorder
-from cli.sampling import open_sampler
+from cli.sampling import Sampler, Teacher, open_sampler, open_teacher
 from cli.stop import StopRequest
 from configs.policy import ScratchPolicy
 from configs.run import RejectionRun
@@ -29,18 +31,9 @@ async def sample_rows_of(
 ) -> RejectionResult:
     """Start engines and rewards, sample into the run's folder, end them."""
     assert prepared.prompts is not None
-    if isinstance(run.policy, ScratchPolicy) and not prepared.model.exists():
+    if run.teacher is None and isinstance(run.policy, ScratchPolicy) and not prepared.model.exists():
         await asyncio.to_thread(write_scratch_policy, run.policy, prepared.model, run.seed)
-    lineage = Lineage(str(prepared.model), version_of(prepared.model))
-    async with open_sampler(
-        prepared.model,
-        dtype=run.policy.dtype,
-        max_model_len=run.policy.max_model_len,
-        rollout=run.rollout,
-        rewards=run.rewards,
-        folder=prepared.folder,
-        version=lineage.version,
-    ) as sampler:
+    async with _sampler(prepared, run) as (sampler, lineage):
         loop = RejectionLoop(
             run.rejection,
             run.rollout,
@@ -64,6 +57,27 @@ async def sample_rows_of(
         result = await loop.run()
         recorder.gauges = dict[str, float]
         return result
+
+
+@contextlib.asynccontextmanager
+async def _sampler(prepared: Prepared, run: RejectionRun) -> AsyncIterator[tuple[Sampler | Teacher, Lineage]]:
+    """What samples, and which weights these are: the run's policy on engines of its own, or a teacher's endpoint."""
+    if run.teacher is not None:
+        limit = run.rollout.max_completion_tokens
+        async with open_teacher(run.teacher, prepared.tokenizer, run.rewards, limit, prepared.folder) as teacher:
+            yield teacher, Lineage(teacher.fleet.name, 0)
+        return
+    lineage = Lineage(str(prepared.model), version_of(prepared.model))
+    async with open_sampler(
+        prepared.model,
+        dtype=run.policy.dtype,
+        max_model_len=run.policy.max_model_len,
+        rollout=run.rollout,
+        rewards=run.rewards,
+        folder=prepared.folder,
+        version=lineage.version,
+    ) as sampler:
+        yield sampler, lineage
 
 
 def version_of(model: Path) -> int:

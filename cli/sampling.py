@@ -5,9 +5,12 @@ import contextlib
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+from actors.endpoint_fleet import EndpointFleet
 from actors.fleet import Fleet
 from actors.reward_service import RewardService
+from configs.endpoint import TeacherEndpoint
 from configs.engines import Rollout
 from configs.rewards import Rewards
 
@@ -50,5 +53,31 @@ async def open_sampler(
         await fleet.start()
         await fleet.serve_folder_weights(version=version)
         yield Sampler(fleet, service)
+    finally:
+        await asyncio.gather(*(part.close() for part in (fleet, service) if part is not None))
+
+
+@dataclass(frozen=True, slots=True)
+class Teacher:
+    """Live parts of a run whose completions come from an endpoint."""
+
+    fleet: EndpointFleet
+    rewards: RewardService | None
+
+    def gauges(self) -> dict[str, float]:
+        """What the rewards measure of themselves."""
+        return {} if self.rewards is None else self.rewards.metrics()
+
+
+@contextlib.asynccontextmanager
+async def open_teacher(
+    teacher: TeacherEndpoint, tokenizer: Any, rewards: Rewards | None, max_completion_tokens: int, folder: Path
+) -> AsyncIterator[Teacher]:
+    """A client of the endpoint, with rewards beside it. `tokenizer`: the student's."""
+    fleet = EndpointFleet(teacher, tokenizer)
+    service = None if rewards is None else RewardService(rewards, max_completion_tokens, folder)
+    try:
+        await fleet.start()
+        yield Teacher(fleet, service)
     finally:
         await asyncio.gather(*(part.close() for part in (fleet, service) if part is not None))

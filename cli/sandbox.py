@@ -162,7 +162,7 @@ def serve(
     box = Sandbox(_limits(cpu_s, wall_s, memory_mib, output_mib, scratch_mib), isolation, workers)
 
     def ready(address: str, bound: int) -> None:
-        typer.echo(f"sandbox ({box.isolation}, {box.workers} workers) on http://{address}:{bound}")
+        typer.echo(f"sandbox ({box.isolation}, workers: {box.workers}) on http://{address}:{bound}")
 
     try:
         asyncio.run(serve_sandbox(box, token, host, port, max_body_mib * MIB, ready))

@@ -25,7 +25,7 @@ from configs.distill import HardDistillation, OnPolicyDistillation
 from configs.distill_parts import policy_run
 from configs.errors import ConfigError
 from configs.load import dump_run
-from configs.run import DistillRun, GrpoRun, RejectionRun, RewardModelRun, StarRun, StepLabelsRun
+from configs.run import DistillRun, GrpoRun, RejectionRun, RewardModelRun, SftRun, StarRun, StepLabelsRun
 from data.store import RolloutStore
 from data.thinking import ThoughtTags
 from telemetry.report import write_report
@@ -109,6 +109,7 @@ async def _train(prepared: Prepared, recorder: Recorder, start: float) -> dict[s
         elif isinstance(prepared.run, RewardModelRun):
             summary = await run_reward_model(prepared, prepared.run, session, recorder, lambda: stop.requested)
         else:
+            assert isinstance(prepared.run, SftRun)
             summary = await run_sft(prepared, prepared.run, session, recorder, stop)
     return await _finish(prepared, summary, recorder, start)
 

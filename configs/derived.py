@@ -69,7 +69,8 @@ def demands(run: AnyRun) -> tuple[Demand, ...]:
     parts = [Demand("learner", learner.ranks, learner.cpus_per_rank, learner.gpus_per_rank, learner.node_labels)]
     if isinstance(run, StepLabelsRun | RejectionRun):
         parts = []
-    if starts_engines(run) and (rollout := run.rollout):
+    taught = isinstance(run, RejectionRun) and run.teacher is not None  # by engines that are somewhere else
+    if starts_engines(run) and not taught and (rollout := run.rollout):
         cpus, gpus = rollout.cpus_per_worker, rollout.gpus_per_worker
         parts.append(Demand("rollout", rollout.workers, cpus, gpus, rollout.node_labels))
     if starts_engines(run) and (rewards := run.rewards):

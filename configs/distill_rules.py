@@ -18,8 +18,12 @@ def own_problems(run: DistillRun) -> Problems:
                     f"{key} = null: `distill.type: on_policy` samples with the student's engines and shows what the "
                     f"rewards say, though nothing is trained on them; add a `{key}` section"
                 )
-    recorded = isinstance(distill, HardDistillation) and isinstance(distill.teacher, RecordedTeacher)
-    if recorded and run.rewards is None and distill.rejection.accept == "correct":
+    if (
+        isinstance(distill, HardDistillation)
+        and isinstance(distill.teacher, RecordedTeacher)
+        and distill.rejection.accept == "correct"
+        and run.rewards is None
+    ):
         yield (
             "rewards = null: `distill.rejection.accept: correct` keeps what the rewards call correct; add a "
             "`rewards` section, or set distill.rejection.accept to `all`"

@@ -6,6 +6,7 @@ from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt
 
 from configs.algorithm import Algorithm
 from configs.distill import Distillation
+from configs.endpoint import TeacherEndpoint
 from configs.engines import Cluster, Learner, Reference, Rollout, WeightTransfer
 from configs.policy import Policy
 from configs.prompts import MixtureTraces, Optimizer, PlainTraces, Prompts, Schedule, SftStage, Traces
@@ -204,6 +205,9 @@ class RejectionRun(CommonRun):
     """Sampling and engines; `group_size` is the number of completions sampled per problem."""
     rewards: Rewards | None = None
     """Rubric and service; may be left out with `rejection.accept: all`."""
+    teacher: TeacherEndpoint | None = None
+    """A model behind an OpenAI-compatible endpoint that samples in place of engines; `policy` is then the student,
+    whose tokenizer encodes what the teacher writes. null: `policy` samples."""
 
     evaluation: ClassVar[None] = None
     cold_start: ClassVar[tuple[SftStage, ...]] = ()

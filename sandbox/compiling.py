@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 
+from sandbox.inside import programs
 from sandbox.language_canaries import CANARIES, MEMORY_BOMBS, REFUSALS, STOLEN_HEADER, got_through
 from sandbox.languages import (
     BINARY_KIT,
@@ -27,7 +28,7 @@ from sandbox.stdio import Program, run_once
 from sandbox.tasks import Language
 from sandbox.tiers import FIRST_OUTSIDE_UID, Tier
 from sandbox.verdicts import Tally, failure
-from sandbox.worker import Worker
+from sandbox.worker import Worker, WorkerFailed
 
 MESSAGE_BYTES = 2000
 
@@ -148,7 +149,9 @@ class Languages:
             costs = (left.cpu_s, left.wall_s, left.peak_memory_bytes, message)
             if failed is None:
                 return TestResult("passed", "", None, *costs), bytes(run.stdout.data)
-            detail = _first_error(message) if failed[0] in ("compile_error", "runtime_error") else ""
+            if left.status == programs.FAILED_STATUS:  # not the compiler's: it was not started, or nothing was written
+                raise WorkerFailed(f"a compiler could not be run: {failed[1]}")
+            detail = _first_error(message) if failed[0] == "compile_error" else ""
             return TestResult("compile_error", detail or f"the compiler: {failed[1] or failed[0]}", None, *costs), b""
 
         result, binary = await self._compilers[language].attempt(tally, body)

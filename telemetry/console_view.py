@@ -39,6 +39,9 @@ LINE_METRICS = (
     "reward_model/loss",
     "reward_model/accuracy",
     "reward_model/tokens_per_s",
+    "step_labels/solutions",
+    "step_labels/hard_share",
+    "step_labels/completions_per_s",
 )
 _SPARKS = "▁▂▃▄▅▆▇█"
 _HISTORY = 400

@@ -93,14 +93,7 @@ def build_step(
     if not completions:
         return StepData((), {}, 0, 0, 0, 0.0, 0, 0.0)
     graded = algorithm.advantage != "reverse_kl"
-    token_advantages: list[float | FloatArray]
-    if graded:
-        advantages = compute_advantages(algorithm.advantage, [scored.rewards_G for scored in groups])
-        token_advantages = [float(value) for values_G in advantages for value in values_G]
-    else:
-        token_advantages = list(reverse_kl([c.logprobs for c in completions], reference_logprobs or ()))
-        ends = np.cumsum([len(scored.group.completions) for scored in groups])[:-1]
-        advantages = np.split(np.array([np.mean(a) if np.size(a) else 0.0 for a in token_advantages]), ends)
+    advantages, advantages_C = _advantages(algorithm.advantage, groups, reference_logprobs)
     valid_C = np.concatenate([valid_mask(scored, graded=graded) for scored in groups])
     lengths_C = np.array([len(c.token_ids) for c in completions])
     versions_N = np.concatenate([c.versions for c in completions])
@@ -120,11 +113,9 @@ def build_step(
             prompt_ids=prompts[i].token_ids,
             response_ids=completions[i].token_ids,
             loss_weights=weights[i],
-            advantage=token_advantages[i],
+            advantage=advantages_C[i],
             behaviour_logprobs=completions[i].logprobs,
-            reference_logprobs=None
-            if reference_logprobs is None or algorithm.kl.type == "none"
-            else reference_logprobs[i],
+            reference_logprobs=None if reference_logprobs is None else reference_logprobs[i],
         )
         for i, mask in enumerate(masks)
         if mask.any()
@@ -140,3 +131,17 @@ def build_step(
         staleness_max=int(ages_N.max()) if len(ages_N) else 0,
         trained_length_mean=float(trained_N.sum() / len(completions)),
     )
+
+
+def _advantages(
+    kind: str, groups: Seq[ScoredGroup], reference_logprobs: Seq[FloatArray] | None
+) -> tuple[list[NDArray[np.float64]], list[float | FloatArray]]:
+    """[G] of each group, for people, and [C] of each completion: one for all its tokens, or by `reverse_kl` [T]."""
+    if kind != "reverse_kl":
+        advantages = compute_advantages(kind, [scored.rewards_G for scored in groups])
+        return advantages, [float(value) for values_G in advantages for value in values_G]
+    behaviour = [c.logprobs for scored in groups for c in scored.group.completions]
+    of_tokens = reverse_kl(behaviour, reference_logprobs or ())
+    means_C = np.array([float(a.mean()) if len(a) else 0.0 for a in of_tokens])
+    ends = np.cumsum([len(scored.group.completions) for scored in groups])[:-1]
+    return np.split(means_C, ends), list(of_tokens)

@@ -11,6 +11,7 @@ from sandbox.inside import programs
 
 _ENVIRONMENT = {"PATH": "/usr/bin:/bin", "LC_ALL": "C", "TMPDIR": ".", "HOME": "/", "OPENSSL_CONF": "/dev/null"}
 _CHUNK_BYTES = 1 << 20
+_NOT_STARTED_STATUS = 127  # no compiler ends with it
 
 
 def run(job: dict[str, Any]) -> int:
@@ -24,7 +25,10 @@ def run(job: dict[str, Any]) -> int:
 
 
 def _compile(arguments: list[str], source_file: str, result_file: str) -> int:
-    """Compile in the working folder, the only place that can be written; the result goes to standard output."""
+    """Compile in the working folder, the only place that can be written; the result goes to standard output.
+
+    What the compiler does is a compile error. FAILED_STATUS, like an OSError, is a failure of the sandbox.
+    """
     with open(source_file, "wb") as file:
         while part := os.read(programs.PROGRAM_FD, _CHUNK_BYTES):
             file.write(part)
@@ -36,10 +40,11 @@ def _compile(arguments: list[str], source_file: str, result_file: str) -> int:
         except OSError as error:
             os.write(2, f"{arguments[0]}: {error}\n".encode())
         finally:
-            os._exit(programs.FAILED_STATUS)
+            os._exit(_NOT_STARTED_STATUS)
     _, status = os.waitpid(pid, 0)
-    if os.waitstatus_to_exitcode(status) != 0:
-        return programs.COMPILE_STATUS
+    if status:
+        is_ours = os.waitstatus_to_exitcode(status) == _NOT_STARTED_STATUS
+        return programs.FAILED_STATUS if is_ours else programs.COMPILE_STATUS
     fd = os.open(result_file, os.O_RDONLY | os.O_NOFOLLOW)
     while part := os.read(fd, _CHUNK_BYTES):
         rest = memoryview(part)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from aiohttp import web
 
-from actors.endpoint_fleet import EndpointFleet, TeacherBudgetSpent, TeacherGroupFailed
+from actors.endpoint_fleet import EndpointFleet, TeacherGroupFailed, TeacherUnavailable
 from configs.endpoint import TeacherEndpoint
 from data.records import GroupRequest, Prompt, Sampling
 from data.vocabulary import build_tokenizer
@@ -101,6 +101,13 @@ async def test_a_teacher_that_fails_costs_one_group(answer: Answer):
 async def test_a_spent_budget_ends_the_run():
     async with teacher(lambda body: "2", max_calls=1) as (fleet, _):
         await fleet.generate(request())
-        with pytest.raises(TeacherBudgetSpent, match="max_calls = 1") as caught:
+        with pytest.raises(TeacherUnavailable, match="max_calls = 1") as caught:
             await fleet.generate(request())
     assert not is_group_failure(caught.value)
+
+
+async def test_a_teacher_without_its_key_does_not_start():
+    fleet = EndpointFleet(TeacherEndpoint(url="http://localhost:1/v1", model="m", api_key_env="NO_SUCH_KEY"), TOKENIZER)
+    with pytest.raises(TeacherUnavailable, match="api_key_env = NO_SUCH_KEY"):
+        await fleet.start()
+    await fleet.close()

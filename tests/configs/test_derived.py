@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from configs.derived import (
+    demands,
     derived_table,
     full_microbatches,
     learner_bytes,
@@ -125,3 +126,10 @@ def test_an_iteration_of_star_is_multiplied_out():
     assert table["rationales per iteration, at most"][0] == "1,536"
     assert table["optimizer steps per iteration, at most"][0] == "72"
     assert "samples per iteration with hints, at most" not in rows("demo_star", "star.rationalization=null")
+
+
+def test_a_rejection_run_with_a_teacher_reserves_nothing_for_engines():
+    overrides = ("teacher={url: 'http://127.0.0.1:8000/v1', model: big}",)
+    alone = demands(load_run(CONFIGS / "rejection_cpu.yaml", check_paths=False))
+    taught = demands(load_run(CONFIGS / "rejection_cpu.yaml", overrides, check_paths=False))
+    assert [demand.part for demand in alone] == ["rollout", *(demand.part for demand in taught)]

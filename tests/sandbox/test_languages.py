@@ -95,6 +95,17 @@ class TestRunning:
             ):
                 await box.run(SyntaxTask("cpp", "int main() {}"))
 
+    async def test_a_compiler_that_cannot_be_started_is_the_sandboxs_failure(
+        self, box: Sandbox, monkeypatch: pytest.MonkeyPatch
+    ):
+        await self._need(box, "c")
+        tool = languages.compiler("c")
+        absent = replace(tool, arguments=("/usr/bin/absent", *tool.arguments[1:]))
+        monkeypatch.setattr(compiling, "compiler", lambda _: absent)  # pyright: ignore[reportUnknownLambdaType]
+        result = await box.run(StdioTask("c", SUMS["c"], [("1 1", "2")]))
+        assert result.outcome == "infra_error"
+        assert "a compiler could not be run" in result.detail
+
     async def test_nothing_but_python_runs_without_walls(self):
         async with Sandbox(LIMITS, "unsafe_none", workers=1) as box:
             for language in get_args(Language):
