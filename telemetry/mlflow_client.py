@@ -4,6 +4,7 @@ Every method is a blocking call to the server and raises what the client raises;
 them away from training. MLflow is imported on first use, because that takes a second of CPU.
 """
 
+import fcntl
 import logging
 import os
 from collections.abc import Iterable, Sequence
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from mlflow.entities import Run
 
 ATTEMPT_TAG = "rayzero.attempt"
+SQLITE = "sqlite:///"
 PARENT_RUN_TAG = "mlflow.parentRunId"  # by which MLflow's page nests runs
 TABLES_TAG = "mlflow.loggedArtifacts"  # what MLflow's page looks up to find tables
 MAX_METRICS_PER_BATCH = 1000  # of MLflow
@@ -178,7 +180,17 @@ def connect(uri: str) -> "MlflowClient":
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.WARNING)
     logging.getLogger("urllib3.connectionpool").setLevel(logging.ERROR)  # the mirror says it once
-    return MlflowClient(tracking_uri=uri)
+    if not uri.startswith(SQLITE):
+        return MlflowClient(tracking_uri=uri)
+    # The first client of a new store makes its tables. Two processes that do so at once, as the trackers of a pipeline
+    # and of its first stage may, leave a store that no client can open.
+    store = Path(uri.removeprefix(SQLITE))
+    store.parent.mkdir(parents=True, exist_ok=True)
+    with store.with_name(f".{store.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)  # held for the migrations alone, and gone with the process that holds it
+        client = MlflowClient(tracking_uri=uri)
+        client.search_experiments(max_results=1)
+    return client
 
 
 def _size(path: Path) -> int:
