@@ -16,7 +16,7 @@ help:
 	@echo "make setup   install into .venv (EXTRA=gpu for GPUs)"
 	@echo "make demo    train the demo, a few minutes on two cores"
 	@echo "make demo-star  the same task by STaR: the policy learns from its own right answers"
-	@echo "make demo-r1    DeepSeek-R1's recipe in small: a pipeline of runs, a quarter of an hour"
+	@echo "make demo-r1    the recipe of DeepSeek-R1 in small: a pipeline of twelve runs"
 	@echo "make demos   every recipe for CPUs, one after the other"
 	@echo "make test    lint, unit tests, integration tests"
 	@echo "make bench   measure, and write docs/benchmarks.md"

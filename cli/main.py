@@ -181,6 +181,8 @@ def report(run: RunFolder) -> None:
 
     if run.is_dir() and not (run / "config.yaml").is_file():
         raise ValueError(f"{run} is not the folder of a run (no file config.yaml); give one of `runs/`")
+    if stages := sorted(path.parent.name for path in run.glob("*/stage.json")):
+        raise ValueError(f"{run} is a pipeline; its stages have reports: give {run}/ and one of {', '.join(stages)}")
     typer.echo(str(write_report(run)))
 
 

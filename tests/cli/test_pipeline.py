@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.main import main
+from cli.main import main, report
 from cli.pipeline import check_stages, plan
 from configs.errors import ConfigError
 from configs.pipeline_load import Pipeline, load_config
@@ -89,3 +89,12 @@ def test_a_pipeline_does_not_run_over_another_one(refused, tmp_path: Path):
     said = refused("configs/r1_zero_cpu.yaml", f"runs_folder={tmp_path}")
     assert "holds another run" in said
     assert "--resume" in said
+
+
+def test_a_report_is_of_a_stage_and_not_of_a_pipeline(tmp_path: Path):
+    for name in ("rl", "sft"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "stage.json").write_text("{}")
+    (tmp_path / "config.yaml").write_text("method: pipeline")
+    with pytest.raises(ValueError, match=r"is a pipeline; its stages have reports.* one of rl, sft"):
+        report(tmp_path)
