@@ -75,7 +75,8 @@ demo-r1: setup
 # In this order: some recipes read what others leave. BEFORE_x is what a recipe needs besides.
 DEMOS := demo demo_star code_cpu countdown_cpu countdown_star_cpu rejection_cpu outcome_model_cpu step_labels_cpu \
 	process_model_cpu demo_reward_model preference_model_cpu journey_source_cpu journey_cpu shortcut_cpu \
-	r1_zero_cpu r1_pipeline_cpu
+	r1_zero_cpu r1_pipeline_cpu \
+	distill_hard_cpu distill_soft_cpu distill_on_policy_cpu sky_t1_cpu
 
 BEFORE_preference_model_cpu := $(BIN)/python -m benchmarks.preference_pairs runs/preference_pairs.jsonl
 BEFORE_journey_cpu := $(BIN)/rayzero journey runs/journey_source --out runs/journey_source/traces --transition "!" --pairs 2
