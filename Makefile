@@ -73,7 +73,8 @@ demo-r1: setup
 	$(BIN)/rayzero train configs/r1_pipeline_cpu.yaml --overwrite
 
 # In this order: some recipes read what others leave. BEFORE_x is what a recipe needs besides.
-DEMOS := demo demo_star code_cpu countdown_cpu countdown_star_cpu rejection_cpu outcome_model_cpu step_labels_cpu \
+DEMOS := demo demo_star code_cpu countdown_cpu countdown_star_cpu rejection_cpu distill_hard_cpu distill_soft_cpu \
+	distill_on_policy_cpu outcome_model_cpu step_labels_cpu \
 	process_model_cpu demo_reward_model preference_model_cpu journey_source_cpu journey_cpu shortcut_cpu \
 	r1_zero_cpu r1_pipeline_cpu \
 	distill_hard_cpu distill_soft_cpu distill_on_policy_cpu sky_t1_cpu

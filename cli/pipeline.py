@@ -30,7 +30,6 @@ from trainers.pipeline import PipelineLoop, PipelineResult, PlannedStage, Select
 from trainers.ports import StageOutcome
 from trainers.stage_manifest import StageManifest
 
-RESUMABLE = ("grpo", "star", "rejection")  # methods whose checkpoints a run goes on from
 SAMPLED = ("rollouts", "rationales", "step_labels")  # folders of a run that others learn from
 
 
@@ -95,7 +94,6 @@ def plan(stage: ResolvedStage) -> PlannedStage:
         config=config,
         inputs=dict(_hashed(inputs)),
         outputs={output: folder / OUTPUT_FILES[output] for output in outputs},
-        resumable=run.method in RESUMABLE,
     )
 
 

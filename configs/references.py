@@ -25,6 +25,7 @@ OUTPUTS: Mapping[str, tuple[str, ...]] = {
     "sft": ("policy",),
     "star": ("policy",),
     "rejection": ("rows",),
+    "distill": ("policy",),
     "reward_model": ("reward_model",),
     "step_labels": ("step_labels",),
 }

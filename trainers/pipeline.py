@@ -46,7 +46,6 @@ class PlannedStage:
     config: Mapping[str, Any]  # plain values that decide the result
     inputs: Mapping[str, Path]  # key of the config -> file or folder
     outputs: Mapping[str, Path]  # name -> file or folder that is there when the stage is done
-    resumable: bool  # whether its method has checkpoints to go on from
 
 
 OnDone = Callable[[PlannedStage, StageManifest, bool], None]  # a stage that is done; whether it ran just now
@@ -172,7 +171,7 @@ class PipelineLoop:
         inputs = {place: hash_files(path) for place, path in stage.inputs.items()}
         begun = StageManifest("started", stage.config, hash_config(stage.config), inputs)
         same = before is not None and (before.config_sha256, before.inputs) == (begun.config_sha256, inputs)
-        goes_on = self._runner.claim(stage.name, resume=resume and same and stage.resumable)
+        goes_on = self._runner.claim(stage.name, resume=resume and same)
         if goes_on and before is not None:
             begun = replace(begun, wall_s=before.wall_s)
         begun.save(stage.folder)

@@ -69,15 +69,6 @@ def test_where_a_stage_runs_and_is_tracked_does_not_decide_its_result():
     assert here.config == there.config
 
 
-def test_methods_with_checkpoints_are_resumed():
-    assert {stage.method: stage.resumable for stage in map(plan, load().stages)} == {
-        "sft": False,
-        "grpo": True,
-        "rejection": True,
-        "reward_model": False,
-    }
-
-
 @pytest.mark.parametrize(
     ("words", "said"),
     [

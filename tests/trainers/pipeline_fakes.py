@@ -20,9 +20,9 @@ class FakeRunner:
     The output of a stage is its config and the contents of its inputs, so that it changes when they do.
     """
 
-    def __init__(self, stages: list[PlannedStage], units: int = 3) -> None:
+    def __init__(self, stages: list[PlannedStage], units: int = 3, *, checkpoints: bool = True) -> None:
         self.stages = {stage.name: stage for stage in stages}
-        self.units = units
+        self.units, self.checkpoints = units, checkpoints
         self.log: list[str] = []  # "a claimed", "a resumed", "a 1", "a 2", ...
         self.end_at: str | None = None  # such as "b 2": before that unit...
         self.end: Callable[[], StageOutcome] = self.stop  # ...this happens
@@ -35,7 +35,7 @@ class FakeRunner:
 
     def claim(self, name: str, *, resume: bool) -> bool:
         folder = self.stages[name].folder
-        done = self._done(name) if resume else 0
+        done = self._done(name) if resume and self.checkpoints else 0
         if not done:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
@@ -60,7 +60,7 @@ class FakeRunner:
         return int(path.read_text()) if path.exists() else 0
 
 
-def chain(folder: Path, names: str = "abc", *, resumable: bool = True, **config: Any) -> list[PlannedStage]:
+def chain(folder: Path, names: str = "abc", **config: Any) -> list[PlannedStage]:
     """Stages that each take what the one before leaves; the first takes the file `data`. `config`: of every stage."""
     data = folder / "data"
     if not data.exists():
@@ -71,7 +71,7 @@ def chain(folder: Path, names: str = "abc", *, resumable: bool = True, **config:
     for name in names:
         home = folder / name
         outputs = {"policy": home / "policy"}
-        stages.append(PlannedStage(name, "grpo", home, dict(config), {"policy.path": before}, outputs, resumable))
+        stages.append(PlannedStage(name, "grpo", home, dict(config), {"policy.path": before}, outputs))
         before = outputs["policy"]
     return stages
 

@@ -68,13 +68,14 @@ def test_an_end_at_any_moment_costs_no_work_twice_and_changes_no_result(
 
 
 def test_a_stage_without_checkpoints_begins_again(tmp_path: Path):
-    loop, runner = loop_of(tmp_path, chain(tmp_path, resumable=False))
+    stages = chain(tmp_path)
+    runner = FakeRunner(stages, checkpoints=False)
     runner.end_at, runner.end = "b 3", runner.kill
     with pytest.raises(Killed):
-        loop.run(ALL)
-    again, second = loop_of(tmp_path, chain(tmp_path, resumable=False))
-    again.run(ALL)
-    assert second.log[:2] == ["b claimed", "b 1"]
+        PipelineLoop(tmp_path, stages, runner).run(ALL)
+    runner.log.clear()
+    PipelineLoop(tmp_path, stages, runner).run(ALL)
+    assert runner.log[:2] == ["b claimed", "b 1"]
 
 
 def test_a_stage_that_was_killed_begins_again_when_its_config_has_changed(tmp_path: Path):
@@ -143,7 +144,7 @@ def test_a_new_file_in_an_input_folder_is_a_change(tmp_path: Path):
     model = tmp_path / "model"
     model.mkdir()
     (model / "weights").write_text("w")
-    stage = PlannedStage("a", "sft", home, {}, {"policy.path": model}, {}, resumable=False)
+    stage = PlannedStage("a", "sft", home, {}, {"policy.path": model}, {})
     StageManifest("done", {}, "", {"policy.path": hash_files(model)}).save(_made(home))
     (model / "adapter").write_text("x")
     with pytest.raises(StageChanged, match="adapter is new"):
