@@ -26,7 +26,7 @@ from configs.prompts import (
 from configs.resource_rules import node_labels_are_selectors
 from configs.reward_model_rules import REWARD_MODEL_RULES
 from configs.reward_rules import REWARD_RULES
-from configs.run import AnyRun, DistillRun, GrpoRun, RejectionRun, SftRun, StarRun, sources_of, stages_of
+from configs.run import AnyRun, DistillRun, GrpoRun, RejectionRun, SftRun, StarRun, StepLabelsRun, sources_of, stages_of
 from configs.sandbox_rules import sandbox_service_has_a_token
 from configs.star_rules import hints_can_be_given, star_evaluates_and_saves_by_iteration, tuning_is_shared_evenly
 from configs.supervision_rules import rejection_can_judge, required_parts_are_in_the_rubric, supervision_has_one_length
@@ -128,6 +128,8 @@ def completion_leaves_room_for_the_prompt(run: AnyRun) -> Problems:
 
 def sequence_fits_a_microbatch(run: AnyRun) -> Problems:
     """The longest sequence fits one forward pass of a learner rank, and of a reference rank."""
+    if isinstance(run, RejectionRun | StepLabelsRun):  # they train nothing
+        return
     longest = run.policy.max_model_len
     budgets = {"learner": run.learner.tokens_per_microbatch}
     if isinstance(run, GrpoRun) and run.algorithm.needs_reference:
