@@ -44,7 +44,7 @@ def test_a_measured_loss_is_the_steps_and_changes_nothing(learners: "Learners", 
 
     async def scenario() -> tuple[list[float], list[float]]:
         learner = await learners.get(name)
-        await learner.begin(AdamW(learning_rate=1e-2))
+        await learner.begin(AdamW(learning_rate=1e-2), model=learners.policy(name))
         measured = [await learner.loss(given), await learner.loss(given)]
         trained = [(await learner.train(replace(given, step=step))).metrics["train/loss"] for step in range(15)]
         return [*measured, await learner.loss(given)], trained
