@@ -128,6 +128,8 @@ def completion_leaves_room_for_the_prompt(run: AnyRun) -> Problems:
 
 def sequence_fits_a_microbatch(run: AnyRun) -> Problems:
     """The longest sequence fits one forward pass of a learner rank, and of a reference rank."""
+    if isinstance(run, RejectionRun | StepLabelsRun):  # they train nothing
+        return
     longest = run.policy.max_model_len
     trains = not isinstance(run, RejectionRun | StepLabelsRun)
     budgets = {"learner": run.learner.tokens_per_microbatch} if trains else {}

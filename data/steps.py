@@ -9,7 +9,7 @@ Shapes: T tokens of a response, K steps.
 
 import re
 from collections.abc import Sequence
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from data.records import Int32Array
 class Decoder(Protocol):
     """The part of a transformers tokenizer that is needed."""
 
-    def decode(self, token_ids: list[int], *, skip_special_tokens: bool) -> str: ...
+    def decode(self, token_ids: list[int], *, skip_special_tokens: bool) -> Any: ...  # the text
 
 
 class StepSplitter:

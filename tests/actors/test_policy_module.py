@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from actors.policy_module import PolicyModule, load_policy
+from actors.reference_model import ReferenceWorker
 from actors.scratch_policy import write_scratch_policy
 from algorithms.distillation import distillation_loss
 from configs.divergence import Divergence
@@ -83,3 +84,17 @@ def test_a_dummy_pack_has_no_loss_and_a_gradient_of_zero(tmp_path: Path):
     gradients = [p.grad for p in module.parameters() if p.grad is not None]
     assert gradients
     assert all(float(gradient.abs().max()) == 0 for gradient in gradients)
+
+
+def test_a_teachers_rank_answers_sequence_by_sequence(tmp_path: Path):
+    worker_class = ReferenceWorker.__ray_metadata__.modified_class  # type: ignore[attr-defined]
+    worker = worker_class.__new__(worker_class)
+    worker._module, worker._device = policy(tmp_path, 0, 32), torch.device("cpu")
+    first, second = sequences()
+    tops = worker.top_tokens([[first, second], []], 8, 1.0)
+    alone = worker.top_tokens([[second]], 8, 1.0)
+    assert [len(answers) for answers in tops] == [2, 0]
+    assert [top.token_ids.shape for top in tops[0]] == [(6, 8), (8, 8)]
+    assert tops[0][1].logprobs.shape == (8, 9)
+    assert np.allclose(tops[0][1].logprobs, alone[0][0].logprobs, atol=1e-5)
+    assert np.allclose(np.exp(tops[0][0].logprobs).sum(1), 1, atol=1e-5)

@@ -29,7 +29,7 @@ TOKENIZER = build_tokenizer("characters")
 WORKED = "<think>1+1+0=02;2+3+0=05</think><answer>52</answer>"
 
 
-def ids(text: str, *more: int) -> Any:
+def ids(text: str, *more: Any) -> Any:
     return np.array([*TOKENIZER(text, add_special_tokens=False)["input_ids"], *more], dtype=np.int32)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from configs.prompts import AdditionTraces, CountdownTraces, RowTraces, Traces
+from configs.prompts import AdditionTraces, CountdownTraces, PlainTraces, RowTraces
 from data.addition import AdditionProblem
 from data.countdown import CountdownProblem
 from data.errors import DataError
@@ -19,11 +19,11 @@ CHARACTERS = build_tokenizer("characters")
 COUNTDOWN = build_tokenizer("countdown")
 
 
-def source(config: Traces, *, seed: int = 0, limit: int = 128) -> TraceSource:
+def source(config: PlainTraces, *, seed: int = 0, limit: int = 128) -> TraceSource:
     return TraceSource(config, COUNTDOWN if config.type == "countdown" else CHARACTERS, seed, max_tokens=limit)
 
 
-def texts(config: Traces, count: int, **settings: Any) -> list[tuple[str, str]]:
+def texts(config: PlainTraces, count: int, **settings: Any) -> list[tuple[str, str]]:
     traces = source(config, **settings)
     tokenizer = COUNTDOWN if config.type == "countdown" else CHARACTERS
     pairs = [traces.take() for _ in range(count)]

@@ -65,6 +65,10 @@ class Learners:
         """Where the group writes logs and dumps."""
         return self._folder / name
 
+    def policy(self, name: str) -> Path:
+        """The untrained weights of the group: `begin` goes on from what earlier tests left unless it is given these."""
+        return self._policies[LEARNERS[name][0]]
+
     async def start(self) -> None:
         """All of them, unless that is done."""
         if not self._groups:

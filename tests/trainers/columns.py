@@ -4,6 +4,7 @@ Solutions are those of the demo's task, `<think>6+6+0=12;7+3+1=11;6+2+1=09</thin
 """
 
 import re
+from typing import Any
 
 import numpy as np
 
@@ -12,6 +13,7 @@ from data.vocabulary import build_tokenizer
 from trainers.ports import RolloutFailed
 
 TOKENIZER = build_tokenizer("characters")
+EOS: Any = TOKENIZER.eos_token_id
 
 
 def encode(text: str) -> np.ndarray:
@@ -47,8 +49,8 @@ class PerfectSolver:
             raise RolloutFailed("the worker died")
         prompt = request.prompt.text
         prefix = request.prompt.token_ids[1 + len(prompt) :]  # after <bos> and the problem, one token a character
-        rest = go_on(prompt, TOKENIZER.decode(prefix.tolist()))
-        ids = np.append(encode(rest), np.int32(TOKENIZER.eos_token_id)).astype(np.int32)
+        rest = go_on(prompt, str(TOKENIZER.decode(prefix.tolist())))
+        ids = np.append(encode(rest), np.int32(EOS)).astype(np.int32)
         nothing = np.zeros(len(ids), dtype=np.int32)
         completion = Completion(ids, nothing.astype(np.float32), nothing, rest, "stop")
         return Group(request.group_id, request.prompt, (completion,) * request.group_size, "w", 0.0)
