@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import psutil
 import ray
 
 from actors.control import Control, actor_name
@@ -24,6 +25,8 @@ from configs.run import GrpoRun, RewardModelRun
 from data.records import Int32Array
 
 log = logging.getLogger(__name__)
+
+SHARED_MEMORY = Path("/dev/shm")
 
 
 @dataclass(slots=True)
@@ -54,6 +57,15 @@ class Session:
             await self.fleet_ready
 
 
+def own_shared_memory(name: str, shared: Path = SHARED_MEMORY) -> Path:
+    """This process's folder for weights, not made yet. Those of runs of that name that were killed are removed."""
+    for folder in shared.glob(f"rayzero-{name}-*"):
+        pid = folder.name.removeprefix(f"rayzero-{name}-")
+        if pid.isdecimal() and not psutil.pid_exists(int(pid)):
+            shutil.rmtree(folder, ignore_errors=True)
+    return shared / f"rayzero-{name}-{os.getpid()}"
+
+
 @contextlib.asynccontextmanager
 async def open_session(prepared: Prepared) -> AsyncIterator[Session]:
     """Start learner, fleet, rewards and reference side by side; end them all on the way out, whatever happened."""
@@ -61,7 +73,7 @@ async def open_session(prepared: Prepared) -> AsyncIterator[Session]:
     if isinstance(run.policy, ScratchPolicy) and not prepared.model.exists():
         await asyncio.to_thread(write_scratch_policy, run.policy, prepared.model, run.seed)
     model, dtype = str(prepared.model), run.policy.dtype
-    shared_memory = Path("/dev/shm") / f"rayzero-{run.name}-{os.getpid()}"
+    shared_memory = own_shared_memory(run.name)
     fleet = rewards = reference = publisher = None
     fleet_ready: asyncio.Task[None] | None = None
     learner: LearnerGroup | None = None
