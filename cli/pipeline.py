@@ -256,16 +256,15 @@ def _show(pipeline: Pipeline, result: PipelineResult) -> None:
         rows.append(
             (
                 stage.name,
-                stage.method,
                 number(figures.get("accuracy_before"), ".3f"),
                 number(figures.get("accuracy_after"), ".3f"),
                 f"{interval[0]:.3f} to {interval[1]:.3f}" if interval else "",
                 number(figures.get("length_after"), ".1f"),
-                f"{stage.wall_s:.0f}" + ("" if stage.ran else " (before)"),
+                f"{stage.wall_s:.0f}",
             )
         )
-    rows.append(("all", "", "", "", "", "", f"{sum(stage.wall_s for stage in result.stages):.0f}"))
-    columns = ("stage", "method", "accuracy before", "after", "95 % interval", "mean length", "wall time, s")
+    rows.append(("all", "", "", "", "", f"{sum(stage.wall_s for stage in result.stages):.0f}"))
+    columns = ("held-out accuracy", "before", "after", "95 % interval", "length", "time, s")
     title = f"{pipeline.name}: {result.status}, {len(result.stages)} of {len(pipeline.stages)} stages done"
     Console(pipeline.name, live=False).final_table(rows, columns=columns, title=title)
     print(f"  reports  {pipeline.folder}/STAGE/report.html")
