@@ -51,4 +51,4 @@ def test_a_measured_loss_is_the_steps_and_changes_nothing(learners: "Learners", 
 
     measured, trained = learners.run(scenario())
     assert measured[0] == measured[1] == pytest.approx(trained[0], rel=1e-5)
-    assert measured[2] < trained[-1] < 0.5 * trained[0]
+    assert max(measured[2], trained[-1]) < 0.5 * trained[0]

@@ -14,7 +14,7 @@ import pytest_asyncio
 from rewards.math import MathReward
 from rewards.sample import Sample, Score
 
-pytestmark = [pytest.mark.unit, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
 CASES: list[dict[str, Any]] = [
     json.loads(line) for line in Path(__file__).with_name("adversarial_math.jsonl").read_text().splitlines()
 ]

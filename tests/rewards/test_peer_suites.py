@@ -12,7 +12,7 @@ import pytest_asyncio
 from rewards.math import MathReward
 from rewards.sample import Sample
 
-pytestmark = [pytest.mark.unit, pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [pytest.mark.integration, pytest.mark.asyncio(loop_scope="module")]
 CASES = Path(__file__).parents[3] / "shared" / "peer-suites" / "math.jsonl"
 AGREEMENT = 0.97
 

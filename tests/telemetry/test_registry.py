@@ -14,7 +14,7 @@ from telemetry.mlflow_client import connect
 from telemetry.registry import PolicyVersion, register_policy
 from telemetry.run_info import RunInfo, TrackerState
 
-pytestmark = pytest.mark.unit
+pytestmark = pytest.mark.integration
 
 BASE = PolicyVersion(
     model="r1",
