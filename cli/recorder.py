@@ -35,7 +35,7 @@ class _Supervised:
 class Recorder:
     """Ray must be up. `gauges` tells what the run's parts measure of themselves, added to each step."""
 
-    def __init__(self, info: RunInfo, total_steps: int) -> None:
+    def __init__(self, info: RunInfo) -> None:
         self.console = Console(info.name)
         self.tracker = TrackerClient(info)
         self.supervised = _Supervised(self)
@@ -43,7 +43,7 @@ class Recorder:
         self.run_id: str | None = None  # MLflow's; None while the server has given none
         self._info = info
         self._finished = threading.Event()
-        self.total_steps = total_steps
+        self.total_steps = 0  # of what goes on, for the terminal; set by whoever knows
         threading.Thread(target=self._wait_for_run_id, name="mlflow-run-id", daemon=True).start()
 
     def _wait_for_run_id(self) -> None:

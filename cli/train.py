@@ -70,7 +70,7 @@ def train_on_ray(prepared: Prepared, address: str, *, pipeline_folder: Path | No
         versions=collect_versions(),
         parent_folder=pipeline_folder,
     )
-    recorder = Recorder(info, total_steps=run.steps if isinstance(run, GrpoRun) else 0)
+    recorder = Recorder(info)
     status = "FAILED"
     try:
         summary = asyncio.run(_train(prepared, recorder, start))
@@ -158,7 +158,7 @@ async def _grpo(
         await loop.resume(prepared.resume_from)
     stop.watch(loop)
     recorder.stage("training")
-    recorder.gauges = session.gauges
+    recorder.gauges, recorder.total_steps = session.gauges, run.steps
     session.rewards.on_alarm = lambda alarm: recorder.note(f"reward alarm {alarm.name}: {alarm.detail}")
     result: LoopResult = await loop.run()
     return build_summary(result, wall_s=time.monotonic() - start, cold_start_s=cold_start_s)
