@@ -99,9 +99,14 @@ class TrackerProcess(RunTracker):
         super().__init__(info)
 
 
-# Ray's types do not know the arguments of its decorator.
+# Ray's types do not know the arguments of its decorator. Calls on their way to a process that dies are made again: a
+# line that it wrote with its last breath may stand twice, with the same values; none is lost.
 TrackerActor: Any = ray.remote(  # pyright: ignore[reportCallIssue]
-    num_cpus=0, max_restarts=3, max_pending_calls=_MAX_PENDING_CALLS, concurrency_groups={"wait": 1}
+    num_cpus=0,
+    max_restarts=3,
+    max_task_retries=-1,
+    max_pending_calls=_MAX_PENDING_CALLS,
+    concurrency_groups={"wait": 1},
 )(TrackerProcess)
 
 
