@@ -55,7 +55,7 @@ install-cpu:
 			"PIP_EXTRA_INDEX_URL (docs/install.md)." >&2; exit 1; }
 	@$(BIN)/pip install -qq --no-deps --no-build-isolation -e .
 	@echo "compiling DeepSpeed's shared-memory collectives (about a minute the first time)"
-	@DS_ACCELERATOR=cpu $(BIN)/python -m actors.shared_memory_op >/dev/null || { \
+	@DS_ACCELERATOR=cpu $(BIN)/python -m actors.deepspeed_ops >/dev/null || { \
 		echo "DeepSpeed's op does not compile: it needs g++ and Python's headers (docs/install.md)." >&2; exit 1; }
 
 install-gpu:
@@ -93,7 +93,7 @@ demos: setup
 test: setup lint test-unit test-integration
 
 test-unit: setup
-	$(BIN)/pytest -q -m unit
+	$(BIN)/pytest -q -m unit -n 2
 
 test-integration: setup
 	$(BIN)/pytest -q -m integration

@@ -8,7 +8,7 @@ import yaml
 from configs.errors import ConfigError
 
 
-class PlainLoader(yaml.SafeLoader):
+class PlainLoader(yaml.CSafeLoader):
     """A safe loader that follows YAML 1.2 where 1.1 surprises: floats without a dot, and no dates."""
 
 

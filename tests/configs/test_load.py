@@ -69,7 +69,7 @@ def test_the_default_loss_can_be_changed_without_naming_it(tmp_path: Path):
         ),
         ("cold_start.first.steps=1", "no item `first`"),
         ("name.x=1", '`name` is "demo"; it has no key `x`'),
-        ("rollout.group_size=[", "line 1, column 2: not valid YAML"),
+        ("rollout.group_size=[", "not valid YAML: did not find expected node content"),
     ],
 )
 def test_a_bad_override_says_what_is_wrong_with_it(override: str, said: str):
