@@ -21,11 +21,11 @@ import torch
 import torch.distributed as dist
 from numpy.typing import NDArray
 
+from actors.deepspeed_ops import load_operator
 from actors.fleet_client import FleetClient, TransferPlan
 from actors.log_file import write_log_file
 from actors.policy_module import PolicyModule, load_policy, to_device
 from actors.score_module import ScoreModule, load_scorer
-from actors.shared_memory_op import load_shared_memory_op
 from algorithms.distillation import distillation_loss
 from algorithms.losses import LossOutput, cross_entropy_loss, policy_loss, reduce_metrics
 from algorithms.score_losses import score_loss
@@ -92,7 +92,7 @@ class LearnerWorker:
         }
         self._device = torch.device("cuda", 0) if self._learner.gpus_per_rank else torch.device("cpu")
         if self._device.type == "cpu":
-            load_shared_memory_op()
+            load_operator("ShareMemCommBuilder")
         deepspeed.init_distributed(
             dist_backend="nccl" if self._device.type == "cuda" else "gloo",
             auto_mpi_discovery=False,
@@ -131,6 +131,7 @@ class LearnerWorker:
         if isinstance(optimizer, AdamW) and self._learner.offload == "none":
             client_optimizer = torch.optim.AdamW(module.parameters(), **_adamw_arguments(optimizer), fused=True)
         else:
+            load_operator("FusedAdamBuilder" if self._learner.offload == "none" else "CPUAdamBuilder")
             _tag_muon_parameters(module)
         self._engine, *_ = deepspeed.initialize(model=module, config=config, optimizer=client_optimizer)
         self._engine.train()

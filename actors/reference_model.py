@@ -19,9 +19,9 @@ import ray
 import torch
 from ray.exceptions import RayError
 
+from actors.deepspeed_ops import load_operator
 from actors.log_file import log_environment, write_log_file
 from actors.policy_module import load_policy, to_device
-from actors.shared_memory_op import load_shared_memory_op
 from configs.engines import Reference
 from data.packing import pack, plan_microbatches
 from data.records import FloatArray, Sequence, TopTokens
@@ -66,7 +66,7 @@ class ReferenceWorker:
         os.environ |= {"RANK": str(self._rank), "LOCAL_RANK": "0", "WORLD_SIZE": str(self._reference.ranks)}
         os.environ |= {"MASTER_ADDR": address, "MASTER_PORT": str(port)}
         if self._device.type == "cpu":
-            load_shared_memory_op()
+            load_operator("ShareMemCommBuilder")
         deepspeed.init_distributed(
             dist_backend="nccl" if self._device.type == "cuda" else "gloo",
             auto_mpi_discovery=False,

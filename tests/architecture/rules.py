@@ -36,7 +36,7 @@ HEAVY: dict[str, tuple[str, ...]] = {
         "actors/learner_worker.py",
         "actors/weight_transfer.py",
         "actors/reference_model.py",
-        "actors/shared_memory_op.py",
+        "actors/deepspeed_ops.py",
     ),
     "mlflow": ("telemetry/",),
 }

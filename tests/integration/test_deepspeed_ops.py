@@ -18,7 +18,7 @@ def test_the_guard_of_a_killed_process_blocks_nobody() -> None:
     guard.touch()  # what a rank leaves that is killed while it loads the operator
     environment = {key: value for key, value in os.environ.items() if key != "TORCH_EXTENSIONS_DIR"}
     subprocess.run(
-        [sys.executable, "-m", "actors.shared_memory_op"],
+        [sys.executable, "-m", "actors.deepspeed_ops"],
         env=environment | {"DS_ACCELERATOR": "cpu"},
         check=True,
         timeout=DEADLINE_S,
