@@ -2,6 +2,7 @@
 
 import asyncio
 import time
+from contextlib import aclosing
 from dataclasses import replace
 
 from sandbox.checking import check
@@ -58,13 +59,8 @@ async def _one_process(
     results: list[TestResult] = []
     try:
         loaded = await session.loaded()
-        for call, args, kwargs in calls if loaded.outcome is None else []:
-            started = time.monotonic()
-            reply = await session.call(task.entry_point, args, kwargs)
-            result = replace(await _judged(reply, call, task, judges, limits, tally), wall_s=time.monotonic() - started)
-            results.append(result)
-            if session.over or (result.outcome != "passed" and task.stop_at_first_failure):
-                break
+        if loaded.outcome is None:
+            results = await _answered(session, task, calls, judges, limits, tally)
         ended = await session.close(tally)
     except BaseException:
         session.abandon()
@@ -73,10 +69,29 @@ async def _one_process(
         outcome, detail = ended if ended and session.over else (loaded.outcome, loaded.detail)
         failed = TestResult(outcome, detail)
         return ([failed] if task.stop_at_first_failure else [failed] * len(calls)), None
+    if len(results) < len(calls) and not session.over:
+        return results, None  # how it ended is the doing of later calls, which nobody asked about any more
     if ended and (session.over or results[-1].outcome != "passed"):
         results[-1] = replace(results[-1], outcome=ended[0], detail=ended[1], difference=None)
         return results, None
     return results, ended
+
+
+async def _answered(
+    session: Session, task: FunctionTask, calls: list[SentCall], judges: Pool, limits: SandboxLimits, tally: Tally
+) -> list[TestResult]:
+    """Results up to the last call, the first failure where that ends the task, or the end of the session."""
+    results: list[TestResult] = []
+    started = time.monotonic()
+    async with aclosing(session.replies(task.entry_point, [call[1:] for call in calls])) as replies:
+        async for reply in replies:
+            judged = await _judged(reply, calls[len(results)][0], task, judges, limits, tally)
+            now = time.monotonic()
+            results.append(replace(judged, wall_s=now - started))
+            started = now
+            if judged.outcome != "passed" and task.stop_at_first_failure:
+                break
+    return results
 
 
 async def _judged(

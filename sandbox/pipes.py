@@ -88,9 +88,14 @@ class Channel:
     async def send(self, message: wire.Json) -> None:
         """Write one frame. Raises EOFError when the child is gone, wire.WireError when it is nested too deeply."""
         try:
-            rest = memoryview(wire.frame(wire.dumps(message)))
+            frame = wire.frame(wire.dumps(message))
         except RecursionError:
             raise wire.TooLarge("a value nested too deeply") from None
+        await self.write(frame)
+
+    async def write(self, frames: bytes) -> None:
+        """Write frames as they are. Raises EOFError when the child is gone."""
+        rest = memoryview(frames)
         while rest:
             try:
                 rest = rest[os.write(self._request_fd, rest) :]
