@@ -1,5 +1,6 @@
 """Every YAML in configs/ is a run, and says what it promises."""
 
+import re
 from pathlib import Path
 
 import pytest
@@ -71,11 +72,15 @@ def test_every_recipe_for_cpus_is_run_by_make_demos_after_those_whose_files_it_r
     order = makefile.partition("\nDEMOS := ")[2].partition("\n\n")[0].replace("\\\n", " ").split()
     small = {path.stem for path in RECIPES if path.stem.endswith("_cpu") or path.stem.startswith("demo")}
     assert set(order) == small
-    for number, recipe in enumerate(order):
-        text = (CONFIGS / f"{recipe}.yaml").read_text()
-        runs = {other: load_config(CONFIGS / f"{other}.yaml", check_paths=False).name for other in order[number + 1 :]}
-        later = [other for other, name in runs.items() if f" runs/{name}/" in text or f" runs/{name}}}" in text]
-        assert later == [], f"{recipe} reads what comes after it"
+    names = {recipe: load_config(CONFIGS / f"{recipe}.yaml", check_paths=False).name for recipe in order}
+    made: set[str] = set()
+    for recipe in order:
+        before = re.search(rf"^BEFORE_{recipe} := (.*)$", makefile, re.MULTILINE)
+        made |= set(re.findall(r"\b(?:name=|runs/)([\w-]+)", before[1] if before else ""))
+        lines = [line.partition("#")[0] for line in (CONFIGS / f"{recipe}.yaml").read_text().splitlines()]
+        read = {name for line in lines for name in re.findall(r"\bruns/([\w-]+)", line)}
+        assert read <= made, f"{recipe} reads what nothing before it has made"
+        made.add(names[recipe])
 
 
 def test_the_64_gpu_recipe_is_asynchronous_with_48_gpus_that_sample():
