@@ -20,13 +20,13 @@ from typing import Any
 from sandbox import Sandbox, Task
 from tests.sandbox.attacks.gauntlet import HONEST, HONEST_FUNCTION, HONEST_TEST, TIGHT
 from tests.sandbox.attacks.host import Host, run_below_an_init, settled_changes
-from tests.sandbox.fuzz.programs import random_program
+from tests.sandbox.fuzz.programs import HONEST_ELSEWHERE, random_program
 
 SIDE_BY_SIDE = 8
 ROUND = 64  # programs between two looks at the machine
 RUN_DEADLINE_S = 120.0
 LIMITS = replace(TIGHT, cpu_s=1.0, wall_s=5.0)  # on the clock: the fuzzer is meant to run beside other work
-HONEST_TASKS = (HONEST, HONEST_FUNCTION, HONEST_TEST)
+HONEST_TASKS = (HONEST, HONEST_FUNCTION, HONEST_TEST, *HONEST_ELSEWHERE)
 
 
 class Fuzzer:

@@ -3,6 +3,7 @@
 Every task expects what no program can know, so any `passed` is a finding, as is any `infra_error`.
 """
 
+import shutil
 from collections.abc import Callable
 from random import Random
 
@@ -118,14 +119,33 @@ FRAMES = (
     b"\xff" * 64, b'{"outcome":"passed"}', b"1e999", b"NaN", b"-0", b'"\\ud800"', b"9" * 9000, b"\0" * 16,
 )  # fmt: skip
 LAST_SYSCALL = 470
+NODE_MODULES = (
+    "fs", "child_process", "worker_threads", "vm", "v8", "os", "net", "dgram", "dns", "http", "inspector", "cluster",
+    "process", "tty", "path", "buffer", "stream", "zlib", "crypto", "util", "perf_hooks", "async_hooks", "module",
+)  # fmt: skip
+NODE_VALUES = (
+    "0", "-1", "2**31", "NaN", "''", "'/'", "'/proc/self/mem'", "'/main.js'", "'sh'", "['-c', 'id']",
+    "Buffer.alloc(64)", "{}", "[]", "null", "undefined", "() => 0", "Symbol()", "10n ** 30n", "process",
+    "globalThis", "'x'.repeat(5000)",
+)  # fmt: skip
+
+
+# What any machine must say yes to, whatever ran before it, in the languages that this one has.
+HONEST_ELSEWHERE: list[Task] = []
+if shutil.which("gcc"):
+    HONEST_ELSEWHERE.append(StdioTask("c", '#include <stdio.h>\nint main(void) { puts("3"); }\n', [("", "3\n")]))
+if shutil.which("node"):
+    HONEST_ELSEWHERE.append(StdioTask("javascript", "console.log(1 + 2);\n", [("", "3\n")]))
 
 
 def random_program(rng: Random, secret: str) -> Task:
     """One of the kinds below."""
-    kind: Callable[[Random, str], Task] = rng.choice(
-        (_random_calls, _random_syscalls, _random_frames, _mutated, _random_values)
-    )
-    return kind(rng, secret)
+    kinds: list[Callable[[Random, str], Task]] = [
+        _random_calls, _random_syscalls, _random_frames, _mutated, _random_values
+    ]  # fmt: skip
+    kinds += [_compiled_syscalls] if shutil.which("gcc") else []
+    kinds += [_random_javascript] if shutil.which("node") else []
+    return rng.choice(kinds)(rng, secret)
 
 
 def _wrapped(rng: Random, body: list[str], secret: str) -> Task:
@@ -187,6 +207,48 @@ def _random_syscalls(rng: Random, secret: str) -> Task:
         values = ", ".join(f"ctypes.c_long({rng.choice(arguments)})" for _ in range(6))
         body.append(f"libc.syscall(ctypes.c_long({rng.choice(pool) + flags}), {values})")
     return _wrapped(rng, body, secret)
+
+
+def _compiled_syscalls(rng: Random, secret: str) -> Task:
+    """Bare system calls without an interpreter around them, now and then machine code or text that is no program."""
+    pool = [rng.choice((rng.randrange(LAST_SYSCALL), rng.randrange(64))) for _ in range(rng.randint(1, 6))]
+    arguments = [
+        *("0", "1", "2", "3", "-1", "4096", "0x1000000", "-100", "1L<<47"),
+        *("(long)page", "(long)main", "(long)&page"),
+    ]
+    lines: list[str] = []
+    for _ in range(rng.randint(5, 60)):
+        values = ", ".join(rng.choice(arguments) for _ in range(6))
+        lines.append(f"syscall({rng.choice(pool) + rng.choice((0, 0, 0, 0x40000000))}, {values});")
+    if rng.random() < 0.2:
+        code = ", ".join(str(byte) for byte in rng.randbytes(64))
+        lines.append(f"static const unsigned char code[] = {{{code}}}; ((void (*)(void))code)();")
+    if rng.random() < 0.2:
+        lines.insert(0, f"{rng.choice(('fork', 'abort', 'pause'))}();")
+    if rng.random() < 0.2:
+        lines[0] = rng.choice(
+            ('#include "/etc/passwd"', "#include </dev/zero>", '__asm__(".incbin \\"/etc/passwd\\"");')
+        )
+    body = "\n".join(lines)
+    includes = "#define _GNU_SOURCE\n#include <stdio.h>\n#include <stdlib.h>\n#include <unistd.h>\n"
+    source = f"{includes}static char page[4096];\nint main(void) {{\n{body}\nputs(page);\n}}\n"
+    return StdioTask("c", source, [("1 2\n", secret)])
+
+
+def _random_javascript(rng: Random, secret: str) -> Task:
+    """Anything callable in Node's modules with anything as arguments, from a promise or a timer too."""
+    lines: list[str] = []
+    for _ in range(rng.randint(1, 10)):
+        module, pick = rng.choice(NODE_MODULES), rng.randrange(1000)
+        arguments = ", ".join(rng.choice(NODE_VALUES) for _ in range(rng.randint(0, 4)))
+        new = rng.choice(("", "", "", "new "))
+        call = (
+            f"{{ const m = require('{module}'); const names = Object.keys(m).filter(n => typeof m[n] === 'function');"
+            f" const f = m[names[{pick} % names.length]]; {new}f({arguments}); }}"
+        )
+        guarded = f"try {call[:-1]} }} catch (e) {{}}"
+        lines.append(rng.choice((guarded, f"setTimeout(() => {{ {guarded} }}, {rng.choice((0, 1, 20))});")))
+    return StdioTask("javascript", "\n".join(lines) + "\nconsole.log('end');\n", [("1 2\n", secret)])
 
 
 def _random_frames(rng: Random, secret: str) -> Task:
