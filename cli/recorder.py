@@ -9,6 +9,7 @@ from typing import Any
 from ray.exceptions import RayError
 
 from actors.tracker import TrackerClient
+from cli.summary_table import summary_rows
 from telemetry.console import Console
 from telemetry.run_info import RunInfo, TerminalStatus
 
@@ -95,7 +96,7 @@ class Recorder:
 
     def show_summary(self, summary: Mapping[str, Any]) -> None:
         """The table at the end, and where to look."""
-        rows = [row for row in _summary_rows(summary) if row[1] != ""]
+        rows = [row for row in summary_rows(summary) if any(row[1:])]
         self.console.final_table(rows, columns=("", "before", "after"), title=f"{self._info.name}: {summary['status']}")
         folder = self._info.run_folder
         looks = [
@@ -105,35 +106,3 @@ class Recorder:
         ]
         for name, where in looks:
             print(f"  {name:8} {where}")
-
-
-def _summary_rows(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    def both(label: str, key: str, form: str) -> tuple[str, str, str]:
-        return label, _form(summary.get(f"{key}_before"), form), _form(summary.get(f"{key}_after"), form)
-
-    def one(label: str, key: str, form: str) -> tuple[str, str, str]:
-        return (label, _form(summary.get(key), form), "")
-
-    def interval(when: str) -> str:
-        pair = summary.get(f"accuracy_{when}_interval")
-        return "" if pair is None else f"{pair[0]:.3f} to {pair[1]:.3f}"
-
-    return [
-        both("held-out accuracy", "accuracy", ".3f"),
-        ("  95 % interval", interval("before"), interval("after")),
-        both("mean length, tokens", "length", ".1f"),
-        both("format share", "format_share", ".3f"),
-        one("steps", "steps", "d"),
-        one("samples", "samples", "d"),
-        one("generated tokens", "generated_tokens", "d"),
-        one("samples/s", "samples_per_s", ".1f"),
-        one("tokens/s", "tokens_per_s", ".0f"),
-        one("largest staleness", "staleness_max", "d"),
-        one("weight sync, mean s", "sync_s_mean", ".3f"),
-        one("cold start, s", "cold_start_s", ".1f"),
-        one("wall time, s", "wall_s", ".1f"),
-    ]
-
-
-def _form(value: Any, form: str) -> str:
-    return "" if value is None else format(value, form)

@@ -56,6 +56,5 @@ async def run_step_labels(
     return {
         "status": "stopped" if report.stopped else "finished",
         "step_labels": str(folder),
-        "solutions": report.solutions,
-        **report.figures,
+        "labels": report.figures,
     }
