@@ -10,6 +10,7 @@ ever or all memory: the process that calls it must be one that can be killed.
 # pyright: reportUnknownLambdaType=false, reportUnknownArgumentType=false
 
 import re
+from functools import lru_cache
 from typing import Any, cast
 
 from latex2sympy2_extended import NormalizationConfig, latex2sympy, normalize_latex
@@ -211,7 +212,7 @@ def _value(sides: list[str]) -> str:
 def _same_by_algebra(gold: str, answer: str) -> bool:
     if set(_PRIMED.findall(gold)) != set(_PRIMED.findall(answer)):
         return False  # the parser drops primes
-    gold_value, value = _to_sympy(gold), _to_sympy(answer)
+    gold_value, value = _gold_to_sympy(gold), _to_sympy(answer)
     if gold_value is None or value is None:
         return False
     if isinstance(gold_value, Expr) and isinstance(value, Expr) and _is_constant(gold_value) and _is_constant(value):
@@ -240,6 +241,10 @@ def _to_sympy(text: str) -> Basic | MatrixBase | None:
         raise
     except Exception:  # the parser raises nearly every type on text that is not LaTeX: that is its way to say no
         return None
+
+
+# One reference has the answers of a whole group beside it, and parsing it is half of the work.
+_gold_to_sympy = lru_cache(maxsize=64)(_to_sympy)
 
 
 def _is_constant(value: Expr) -> bool:
