@@ -6,29 +6,14 @@ on-policy student and that of GRPO start from one cold start. Accuracy is on hel
 """
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.real_run import config_tree, train
+from benchmarks.real_run import cold_start, config_tree, from_policy, summary_of
 from cli.cluster import set_environment
 
 RUN_TIMEOUT_S = 1800.0
-
-
-def cold_start(folder: Path, seed: int) -> Path:
-    """The policy folder from which the on-policy student and that of GRPO start."""
-    tree = config_tree("distill_on_policy_cpu.yaml")
-    kept = {key: tree[key] for key in ("policy", "cluster")}
-    run = kept | {"method": "sft", "name": f"cold-{seed}", "seed": seed, "stages": tree["distill"]["cold_start"]}
-    return train(run, folder, RUN_TIMEOUT_S).folder / "checkpoints" / "final" / "policy"
-
-
-def from_policy(tree: dict[str, Any], policy: Path) -> dict[str, Any]:
-    """A recipe that starts from the policy."""
-    length = {"max_model_len": tree["policy"]["max_model_len"]}
-    return tree | {"policy": {"type": "folder", "path": str(policy), "dtype": "float32"} | length}
 
 
 def runs_of(teacher: Path, start: Path) -> dict[str, dict[str, Any]]:
@@ -61,14 +46,14 @@ def main() -> None:
     arguments = parser.parse_args()
     set_environment(loopback=True)
     print("| | seed | before | after (95 % interval) | tokens an answer | s |\n|---|---|---|---|---|---|")
+    first = config_tree("distill_on_policy_cpu.yaml")
     with tempfile.TemporaryDirectory() as scratch:
+        folder = Path(scratch)
         for seed in arguments.seeds:
-            start = cold_start(Path(scratch), seed)
+            start = cold_start(first, first["distill"]["cold_start"], folder, seed, RUN_TIMEOUT_S)
             for what, tree in runs_of(arguments.teacher.absolute(), start).items():
-                run = train(
-                    tree | {"name": f"{what.replace(' ', '-')}-{seed}", "seed": seed}, Path(scratch), RUN_TIMEOUT_S
-                )
-                print(row(what, seed, json.loads((run.folder / "summary.json").read_text())), flush=True)
+                named = tree | {"name": f"{what.replace(' ', '-')}-{seed}", "seed": seed}
+                print(row(what, seed, summary_of(named, folder, RUN_TIMEOUT_S)), flush=True)
 
 
 if __name__ == "__main__":

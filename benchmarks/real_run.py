@@ -1,5 +1,6 @@
 """Runs of the real `rayzero train`, each in a process of its own, and what their records say."""
 
+import json
 import os
 import subprocess
 import sys
@@ -37,6 +38,24 @@ def train(tree: dict[str, Any], folder: Path, timeout_s: float) -> RunRecord:
     if done.returncode:
         raise RuntimeError(f"{run.name} ended with exit code {done.returncode}:\n{printed.read_text()[-4000:]}")
     return RunRecord(folder / run.name, read_all(folder / run.name / "metrics.jsonl"))
+
+
+def summary_of(tree: dict[str, Any], folder: Path, timeout_s: float) -> dict[str, Any]:
+    """The `summary.json` of a run to its end."""
+    return json.loads((train(tree, folder, timeout_s).folder / "summary.json").read_text())
+
+
+def cold_start(tree: dict[str, Any], stages: list[Any], folder: Path, seed: int, timeout_s: float) -> Path:
+    """The policy folder that a recipe's cold start leaves, for several runs to start from."""
+    kept = {key: tree[key] for key in ("policy", "learner", "cluster")}
+    run = kept | {"method": "sft", "name": f"cold-{seed}", "seed": seed, "stages": stages}
+    return train(run, folder, timeout_s).folder / "checkpoints" / "final" / "policy"
+
+
+def from_policy(tree: dict[str, Any], policy: Path) -> dict[str, Any]:
+    """A recipe that starts from the policy in place of its own."""
+    settings = {"type": "folder", "path": str(policy), "dtype": "float32"}
+    return tree | {"policy": settings | {"max_model_len": tree["policy"]["max_model_len"]}}
 
 
 def read_all(path: Path) -> list[SpoolLine]:

@@ -6,12 +6,11 @@ many steps as the sampled tokens of full STaR pay for. Accuracy is on held-out p
 """
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from benchmarks.real_run import config_tree, train
+from benchmarks.real_run import cold_start, config_tree, from_policy, summary_of
 from cli.cluster import set_environment
 
 RUN_TIMEOUT_S = 1800.0
@@ -23,37 +22,19 @@ VARIANTS: dict[str, dict[str, Any]] = {
 }
 
 
-def cold_start(folder: Path, seed: int) -> Path:
-    """The policy folder that every variant of a seed starts from."""
-    tree = config_tree("demo_star.yaml")
-    kept = {key: tree[key] for key in ("policy", "learner", "cluster")}
-    run = kept | {"method": "sft", "name": f"cold-{seed}", "seed": seed, "stages": tree["cold_start"]}
-    return train(run, folder, RUN_TIMEOUT_S).folder / "checkpoints" / "final" / "policy"
-
-
-def from_policy(tree: dict[str, Any], policy: Path, name: str, seed: int) -> dict[str, Any]:
-    """A recipe that starts from the policy in place of its own cold start."""
-    settings = {"type": "folder", "path": str(policy), "dtype": "float32"}
-    length = {"max_model_len": tree["policy"]["max_model_len"]}
-    return tree | {"name": name, "seed": seed, "policy": settings | length, "cold_start": []}
-
-
 def star(policy: Path, folder: Path, seed: int, number: int, changes: dict[str, Any]) -> dict[str, Any]:
     """The summary of one variant."""
-    tree = from_policy(config_tree("demo_star.yaml"), policy, f"star-{seed}-{number}", seed)
-    return summary_of(tree | {"star": tree["star"] | changes | {"patience": 0}}, folder)
+    tree = from_policy(config_tree("demo_star.yaml"), policy)
+    own = {"name": f"star-{seed}-{number}", "seed": seed, "cold_start": []}
+    return summary_of(tree | own | {"star": tree["star"] | changes | {"patience": 0}}, folder, RUN_TIMEOUT_S)
 
 
 def grpo(policy: Path, folder: Path, seed: int, tokens: int, length: float) -> dict[str, Any]:
     """The summary of GRPO that samples about as many tokens, at a mean length of `length`."""
-    tree = from_policy(config_tree("demo.yaml"), policy, f"grpo-{seed}", seed)
+    tree = from_policy(config_tree("demo.yaml"), policy)
     per_step = tree["prompts_per_step"] * tree["rollout"]["group_size"] * length
-    return summary_of(tree | {"steps": max(1, round(tokens / per_step))}, folder)
-
-
-def summary_of(tree: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Run it to its end."""
-    return json.loads((train(tree, folder, RUN_TIMEOUT_S).folder / "summary.json").read_text())
+    own = {"name": f"grpo-{seed}", "seed": seed, "cold_start": [], "steps": max(1, round(tokens / per_step))}
+    return summary_of(tree | own, folder, RUN_TIMEOUT_S)
 
 
 def row(what: str, seed: int, summary: dict[str, Any]) -> str:
@@ -72,10 +53,11 @@ def main() -> None:
     seeds = parser.parse_args().seeds
     set_environment(loopback=True)
     print("| | seed | before | on the way | after (95 % interval) | sampled tokens |\n|---|---|---|---|---|---|")
+    recipe = config_tree("demo_star.yaml")
     with tempfile.TemporaryDirectory() as scratch:
         for seed in seeds:
             folder = Path(scratch)
-            policy = cold_start(folder, seed)
+            policy = cold_start(recipe, recipe["cold_start"], folder, seed, RUN_TIMEOUT_S)
             summaries: list[dict[str, Any]] = []
             for number, (what, changes) in enumerate(VARIANTS.items()):
                 summaries.append(star(policy, folder, seed, number, changes))

@@ -96,8 +96,8 @@ class Recorder:
 
     def show_summary(self, summary: Mapping[str, Any]) -> None:
         """The table at the end, and where to look."""
-        rows = [row for row in summary_rows(summary) if any(row[1:])]
-        self.console.final_table(rows, columns=("", "before", "after"), title=f"{self._info.name}: {summary['status']}")
+        title = f"{self._info.name}: {summary['status']}"
+        self.console.final_table(summary_rows(summary), columns=("", "before", "after"), title=title)
         folder = self._info.run_folder
         looks = [
             ("report", str(folder / "report.html")),

@@ -5,7 +5,7 @@ from typing import Any
 
 
 def summary_rows(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
-    """(what, before, after) of whatever the summary holds; empty where it holds nothing."""
+    """(what, before, after) of what the summary holds."""
 
     def both(label: str, key: str, form: str) -> tuple[str, str, str]:
         return label, _form(summary.get(f"{key}_before"), form), _form(summary.get(f"{key}_after"), form)
@@ -24,7 +24,7 @@ def summary_rows(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     def labels(label: str, name: str, form: str) -> tuple[str, str, str]:
         return label, "", _form(summary.get("labels", {}).get(name), form)
 
-    return [
+    rows = [
         both("held-out accuracy", "accuracy", ".3f"),
         ("  95 % interval", interval("before"), interval("after")),
         both("mean length, tokens", "length", ".1f"),
@@ -50,6 +50,7 @@ def summary_rows(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         one("cold start, s", "cold_start_s", ".1f"),
         one("wall time, s", "wall_s", ".1f"),
     ]
+    return [row for row in rows if any(row[1:])]
 
 
 def _form(value: Any, form: str) -> str:

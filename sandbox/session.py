@@ -66,7 +66,7 @@ class Session:
         Each call has the limits on time to itself, from the reply before it: a child that runs ahead while a reply is
         judged does so on nobody's time.
         """
-        nonces = [secrets.randbits(48) for _ in calls]
+        nonces = (secrets.randbits(48) for _ in calls)
         frames = ((nonce, _frame([nonce, entry_point, *call])) for nonce, call in zip(nonces, calls, strict=True))
         coming = next(frames, None)
         under_way: deque[tuple[int, int]] = deque()

@@ -7,7 +7,7 @@ pytestmark = pytest.mark.unit
 
 
 def shown(summary: dict[str, object]) -> dict[str, tuple[str, str]]:
-    return {label.strip(): (before, after) for label, before, after in summary_rows(summary) if before or after}
+    return {label.strip(): (before, after) for label, before, after in summary_rows(summary)}
 
 
 def test_a_training_run_shows_what_it_was_and_what_it_became():

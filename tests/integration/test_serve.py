@@ -65,7 +65,7 @@ async def ask(served: Served, limit: int) -> Group:
         TeacherEndpoint.model_validate({"url": served.url, "model": "teacher"} | waits | key), TOKENIZER
     )
     while not served.key_file.exists():
-        assert served.process.is_running()
+        assert served.process.poll() is None, "the server ended before it made its key"
         await asyncio.sleep(0.1)
     await fleet.start()
     try:

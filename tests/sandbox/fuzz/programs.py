@@ -132,9 +132,10 @@ NODE_VALUES = (
 
 # What any machine must say yes to, whatever ran before it, in the languages that this one has.
 HONEST_ELSEWHERE: list[Task] = []
-if shutil.which("gcc"):
+HAS_C, HAS_JAVASCRIPT = shutil.which("gcc") is not None, shutil.which("node") is not None
+if HAS_C:
     HONEST_ELSEWHERE.append(StdioTask("c", '#include <stdio.h>\nint main(void) { puts("3"); }\n', [("", "3\n")]))
-if shutil.which("node"):
+if HAS_JAVASCRIPT:
     HONEST_ELSEWHERE.append(StdioTask("javascript", "console.log(1 + 2);\n", [("", "3\n")]))
 
 
@@ -143,8 +144,8 @@ def random_program(rng: Random, secret: str) -> Task:
     kinds: list[Callable[[Random, str], Task]] = [
         _random_calls, _random_syscalls, _random_frames, _mutated, _random_values
     ]  # fmt: skip
-    kinds += [_compiled_syscalls] if shutil.which("gcc") else []
-    kinds += [_random_javascript] if shutil.which("node") else []
+    kinds += [_compiled_syscalls] if HAS_C else []
+    kinds += [_random_javascript] if HAS_JAVASCRIPT else []
     return rng.choice(kinds)(rng, secret)
 
 
