@@ -145,10 +145,11 @@ class Supervisor:
             die_with(supervisor)
             resources.place_descriptors([0, 1, 2, write_end, self._rules])
             os.chdir("/")
-            limits = resources.Limits(cpu_s, self._memory_bytes, STACK_BYTES, file_bytes=0, processes=None)
+            rlimits = resources.shared_rlimits(STACK_BYTES, file_bytes=0)
+            rlimits += resources.run_rlimits(cpu_s, self._memory_bytes, processes=None)
             instructions = self._filter.replace(_word(_ANY_PID), _word(os.getpid()))
             try:
-                Confinement(limits, True, ruleset_fd=4, instructions=instructions, folder="/").apply()
+                Confinement(rlimits, True, ruleset_fd=4, folder="/").apply(instructions)
             except Exception as error:  # whatever it is, nothing is scored without walls, and the cause is told
                 os.write(3, json.dumps({"error": f"walls: {error}"}).encode())
                 os._exit(status)

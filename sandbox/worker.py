@@ -164,7 +164,7 @@ class Worker:
         with theirs:
             process = subprocess.Popen(
                 command,
-                env={"MALLOC_ARENA_MAX": "2"},
+                env={"MALLOC_ARENA_MAX": "2", "LD_BIND_NOW": "1"},  # or each run looks up the same C functions again
                 cwd="/",
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,

@@ -2,7 +2,7 @@
 
 import os
 import signal
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from sandbox.inside import executing, programs
@@ -14,44 +14,42 @@ UNCONFINED_STATUS = 125
 
 @dataclass(frozen=True, slots=True)
 class Confinement:
-    """What the zygote prepared for the child to apply to itself."""
+    """What the zygote prepared for the child to apply to itself, all but the filter, which says the child's pid."""
 
-    limits: resources.Limits
+    rlimits: list[resources.Rlimit]
     drop_capabilities: bool
-    ruleset_fd: int | None
-    instructions: bytes | None
+    ruleset_fd: int | None  # its number in the child
     folder: str  # where the run is at its beginning
 
-    def apply(self) -> None:
+    def apply(self, instructions: bytes | None) -> None:
         """Capabilities before system calls, because afterwards they can no longer be asked about. Raises OSError."""
         kernel.prctl(kernel.PR_SET_PDEATHSIG, signal.SIGKILL)
-        self.limits.apply()
+        resources.apply(self.rlimits)
         if self.drop_capabilities:
             privileges.drop_capabilities()
         if self.ruleset_fd is not None:
             landlock.restrict(self.ruleset_fd)
-        if self.instructions is not None:
-            seccomp.load(self.instructions)
+        if instructions is not None:
+            seccomp.load(instructions)
 
 
-def main(job: dict[str, Any], descriptors: list[int], confinement: Confinement) -> NoReturn:
+def main(job: dict[str, Any], descriptors: list[int], confinement: Confinement, instructions: bytes | None) -> NoReturn:
     """Run the job and end the process; nothing above it on the stack is ever returned to.
 
-    `descriptors`: standard input, output and error, the program, for calls requests and replies, and last the pipe
-    on which the child says that its walls stand. The zygote holds that pipe's other end, so a run that ends without
-    that word was never started, and one that ends after it was the program's own doing.
+    `descriptors`: standard input, output and error, the program, for calls requests and replies, then the pipe on
+    which the child says that its walls stand, and last the ruleset when there is one. The zygote holds that pipe's
+    other end, so a run that ends without that word was never started, and one that ends after it was the program's
+    own doing.
     """
     status = UNCONFINED_STATUS
-    confirm: int | None = descriptors[-1]
+    confirm_at = len(descriptors) - (1 if confinement.ruleset_fd is None else 2)
+    confirm: int | None = descriptors[confirm_at]
     try:
         os.setsid()
-        wanted = [*descriptors, confinement.ruleset_fd] if confinement.ruleset_fd is not None else descriptors
-        resources.place_descriptors(wanted)
-        confirm = len(descriptors) - 1
-        if confinement.ruleset_fd is not None:
-            confinement = replace(confinement, ruleset_fd=len(descriptors))
+        resources.place_descriptors(descriptors)
+        confirm = confirm_at
         os.chdir(confinement.folder)
-        confinement.apply()
+        confinement.apply(instructions)
         if confinement.ruleset_fd is not None:
             os.close(confinement.ruleset_fd)
         os.write(confirm, CONFINED)

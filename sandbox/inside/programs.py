@@ -5,6 +5,7 @@ decides only between kinds of failure; whether an answer is right is decided els
 """
 
 import _sitebuiltins
+import _thread
 import atexit
 import builtins
 import io
@@ -27,9 +28,7 @@ _hidden: list[types.ModuleType] = []  # kept alive
 
 def run(job: dict[str, Any]) -> int:
     """The exit status of one job of mode "program", "functions", "test" or "syntax"; the others are executing.py's."""
-    with open(PROGRAM_FD, "rb") as file:
-        source = file.read()
-    _open_streams()
+    source = _read_all(PROGRAM_FD)
     try:
         code = compile(source, FILE_NAME, "exec", dont_inherit=True)
     except MemoryError:
@@ -63,10 +62,19 @@ def prepare_interpreter() -> None:
     for name in ("exit", "quit"):
         setattr(builtins, name, _sitebuiltins.Quitter(name, "Ctrl-D (i.e. EOF)"))
     builtins.open = cast(Any, _open)
+    _open_streams()
 
 
 def _open_streams() -> None:
-    """The three standard ones anew: those of the zygote have other files behind them."""
+    """The three standard ones, made once for all children, each of which puts its own files behind 0, 1 and 2.
+
+    What they ask of those files when they are made must be true of a child's: input from memory, output to pipes.
+    """
+    kept = [os.dup(fd) for fd in range(3)]
+    read_end, write_end = os.pipe()
+    memory = os.memfd_create("stdin")
+    for position, fd in enumerate((memory, write_end, write_end)):
+        os.dup2(fd, position)
     stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, "r", closefd=False), 1 << 16), "utf-8", "surrogateescape")
     stdout = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", closefd=False)), "utf-8", "surrogateescape")
     stderr = io.TextIOWrapper(
@@ -74,6 +82,17 @@ def _open_streams() -> None:
     )
     sys.stdin, sys.stdout, sys.stderr = stdin, stdout, stderr
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = stdin, stdout, stderr  # type: ignore[misc]
+    for position, fd in enumerate(kept):
+        os.dup2(fd, position)
+    for fd in (*kept, memory, read_end, write_end):
+        os.close(fd)
+
+
+def _read_all(fd: int) -> bytes:
+    """A file in memory as one piece, and closed."""
+    data = os.pread(fd, os.lseek(fd, 0, os.SEEK_END), 0)
+    os.close(fd)
+    return data
 
 
 def _open(file: Any, *arguments: Any, **options: Any) -> Any:
@@ -113,7 +132,8 @@ def _exit_status(code: object) -> int:
 def _finish(status: int) -> int:
     """What the interpreter does at its end and programs rely on: other threads, atexit, buffers."""
     try:
-        threading._shutdown()  # type: ignore[attr-defined]
+        if _thread._count():  # pyright: ignore[reportPrivateUsage]
+            threading._shutdown()  # type: ignore[attr-defined]
         atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
         sys.stdout.flush()
     except SystemExit as error:

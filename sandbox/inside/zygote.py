@@ -9,6 +9,7 @@ import gc
 import json
 import math
 import os
+import random
 import resource
 import select
 import signal
@@ -17,7 +18,7 @@ import sys
 import threading
 import time
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any
 
 from sandbox.inside import child, programs
 from sandbox.walls import (
@@ -102,6 +103,8 @@ class Zygote:
         if settings.landlock and (not settings.namespaces or landlock.abi()):
             self._make_ruleset()
             held.append(f"landlock (ABI {landlock.abi()})")
+        file_bytes = settings.scratch_bytes if self._scratch or self._folder else 0
+        resources.apply(resources.shared_rlimits(settings.stack_bytes, file_bytes))
         if settings.seccomp:
             self._filter = seccomp.program(_ANY_PID, syscall_lists.PROFILES[settings.profile])
             held.append("seccomp")
@@ -151,12 +154,15 @@ class Zygote:
     def _run(self, job: dict[str, Any], descriptors: list[int]) -> dict[str, Any]:
         """One child from fork to reaped, as the message that tells the service about it."""
         confirm_end, child_end = os.pipe()
+        wanted = [*descriptors, child_end, *([] if self._ruleset is None else [self._ruleset])]
+        confinement = self._confinement(job, ruleset_fd=len(descriptors) + 1)
+        random.seed()  # for the child, as `os.fork` would do it in the child
         started = time.monotonic()
         try:
             if self._process_namespaces:
                 self._process_namespaces.next_child_in_new()
-            if (pid := os.fork()) == 0:
-                self._become_child(job, [*descriptors, child_end])
+            if (pid := kernel.fork()) == 0:
+                child.main(job, wanted, confinement, self._instructions())
             if self._process_namespaces:
                 self._process_namespaces.back_to_own()
         finally:
@@ -189,23 +195,25 @@ class Zygote:
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
 
-    def _become_child(self, job: dict[str, Any], descriptors: list[int]) -> NoReturn:
+    def _confinement(self, job: dict[str, Any], ruleset_fd: int) -> child.Confinement:
+        """Made before the fork: what a child writes to is copied, what its parent has written to is not."""
         settings = self._settings
-        pid = 1 if self._process_namespaces else os.getpid()
-        confinement = child.Confinement(
-            limits=resources.Limits(
-                cpu_s=job["total_cpu_s"],
-                memory_bytes=None if settings.profile == "engine" else job["memory_bytes"],
-                stack_bytes=settings.stack_bytes,
-                file_bytes=settings.scratch_bytes if self._scratch or self._folder else 0,
-                processes=settings.threads + 3 if settings.namespaces else None,  # and the zygote's own two
-            ),
+        rlimits = resources.run_rlimits(
+            cpu_s=job["total_cpu_s"],
+            memory_bytes=None if settings.profile == "engine" else job["memory_bytes"],
+            processes=settings.threads + 3 if settings.namespaces else None,  # and the zygote's own two
+        )
+        return child.Confinement(
+            rlimits=rlimits,
             drop_capabilities=settings.namespaces,
-            ruleset_fd=self._ruleset,
-            instructions=self._filter and self._filter.replace(_word(_ANY_PID), _word(pid)),
+            ruleset_fd=None if self._ruleset is None else ruleset_fd,
             folder=private_root.SCRATCH if self._scratch else self._folder.path if self._folder else "/",
         )
-        child.main(job, descriptors, confinement)
+
+    def _instructions(self) -> bytes | None:
+        """In the child: the filter for it."""
+        pid = 1 if self._process_namespaces else os.getpid()
+        return self._filter and self._filter.replace(_word(_ANY_PID), _word(pid))
 
 
 class _Watch:

@@ -8,6 +8,7 @@ from sandbox.walls import syscall_numbers
 _libc = ctypes.CDLL(None, use_errno=True)
 _syscall = _libc.syscall
 _syscall.restype = ctypes.c_long
+_fork = ctypes.PyDLL(None, use_errno=True).fork  # keeps the interpreter's lock, which is then the child's
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT = 1, 2, 4, 8, 32
 MS_BIND, MS_REC, MS_PRIVATE = 1 << 12, 1 << 14, 1 << 18
@@ -41,6 +42,18 @@ def raise_errno(what: str) -> None:
     """Raise what errno says, with what was tried in front."""
     number = ctypes.get_errno()
     raise OSError(number, f"{what}: {os.strerror(number)}")
+
+
+def fork() -> int:
+    """fork(2) without the handlers that `os.fork` runs in the child. Only for a process of one thread. Raises OSError.
+
+    They renew locks that another thread may have held, and each page that they write is one more to copy: as many as
+    a small program writes itself. What they also do, new random numbers for the child, is the caller's to do.
+    """
+    pid: int = _fork()
+    if pid < 0:
+        raise_errno("fork")
+    return pid
 
 
 def prctl(option: int, *values: int) -> int:

@@ -3,51 +3,57 @@
 import math
 import os
 import resource
-from dataclasses import dataclass
 
 ADDRESS_SPACE_SLACK = 512 * 2**20  # for stacks of threads and reserves of malloc that are never touched
 MAX_OPEN_FILES = 64
+_HIGHEST_DESCRIPTOR = os.sysconf("SC_OPEN_MAX")  # before it is lowered: descriptors from before may lie above
+
+Rlimit = tuple[int, tuple[int, int]]
 
 
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What the child sets on itself; the watcher in the zygote enforces the finer limits on time."""
+def run_rlimits(cpu_s: float, memory_bytes: int | None, processes: int | None) -> list[Rlimit]:
+    """Those of one run; the watcher in the zygote enforces the finer limits on time.
 
-    cpu_s: float
-    memory_bytes: int | None  # None for an engine that reserves far more addresses than it uses: it is watched instead
-    stack_bytes: int
-    file_bytes: int
-    processes: int | None  # None where other processes of the same user would count
+    `memory_bytes` is None for an engine that reserves far more addresses than it uses: it is watched instead.
+    `processes` is None where other processes of the same user would count.
+    """
+    # A backstop: the soft limit only sends a signal that a program may ignore.
+    wanted = [(resource.RLIMIT_CPU, math.ceil(cpu_s) + 1)]
+    addresses = resource.RLIM_INFINITY if memory_bytes is None else memory_bytes + ADDRESS_SPACE_SLACK
+    wanted.append((resource.RLIMIT_AS, addresses))
+    if processes is not None:
+        wanted.append((resource.RLIMIT_NPROC, processes))
+    return [_lowered(which, value) for which, value in wanted]
 
-    def apply(self) -> None:
-        """Soft and hard alike, so that none can be raised again. Raises OSError or ValueError."""
-        cpu_s = math.ceil(self.cpu_s) + 1  # a backstop: the soft limit only sends a signal that a program may ignore
+
+def shared_rlimits(stack_bytes: int, file_bytes: int) -> list[Rlimit]:
+    """Those that are the same for every run, so that what forks them may bear them itself."""
+    return [
+        _lowered(which, value)
         for which, value in (
-            (resource.RLIMIT_CPU, cpu_s),
-            (resource.RLIMIT_AS, self._address_space()),
-            (resource.RLIMIT_STACK, self.stack_bytes),
-            (resource.RLIMIT_FSIZE, self.file_bytes),
+            (resource.RLIMIT_STACK, stack_bytes),
+            (resource.RLIMIT_FSIZE, file_bytes),
             (resource.RLIMIT_NOFILE, MAX_OPEN_FILES),
             (resource.RLIMIT_CORE, 0),
             (resource.RLIMIT_MEMLOCK, 0),
             (resource.RLIMIT_MSGQUEUE, 0),
             (resource.RLIMIT_NICE, 0),
             (resource.RLIMIT_RTPRIO, 0),
-        ):
-            hard = resource.getrlimit(which)[1]
-            value = (
-                hard
-                if value == resource.RLIM_INFINITY
-                else value
-                if hard == resource.RLIM_INFINITY
-                else min(value, hard)
-            )
-            resource.setrlimit(which, (value, value))
-        if self.processes is not None:
-            resource.setrlimit(resource.RLIMIT_NPROC, (self.processes, self.processes))
+        )
+    ]
 
-    def _address_space(self) -> int:
-        return resource.RLIM_INFINITY if self.memory_bytes is None else self.memory_bytes + ADDRESS_SPACE_SLACK
+
+def _lowered(which: int, value: int) -> Rlimit:
+    """Soft and hard alike, so that it cannot be raised again, and never above what holds already."""
+    bounds = [bound for bound in (value, resource.getrlimit(which)[1]) if bound != resource.RLIM_INFINITY]
+    lowest = min(bounds, default=resource.RLIM_INFINITY)
+    return which, (lowest, lowest)
+
+
+def apply(rlimits: list[Rlimit]) -> None:
+    """Bound this process and all that it starts. Raises OSError or ValueError."""
+    for which, pair in rlimits:
+        resource.setrlimit(which, pair)
 
 
 def place_descriptors(wanted: list[int]) -> None:
@@ -57,4 +63,4 @@ def place_descriptors(wanted: list[int]) -> None:
         high = [os.dup(fd) if fd < len(wanted) else fd for fd in high]
     for position, fd in enumerate(high):
         os.dup2(fd, position)
-    os.closerange(len(wanted), os.sysconf("SC_OPEN_MAX"))
+    os.closerange(len(wanted), _HIGHEST_DESCRIPTOR)
