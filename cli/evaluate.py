@@ -13,7 +13,7 @@ from configs.run import AnyRun
 from data.prompt_source import PromptSource
 from data.store import RolloutStore
 from data.thinking import ThoughtTags
-from trainers.checkpoints import newest_complete
+from trainers.checkpoints import best_complete
 from trainers.evaluation import EvalReport, evaluate
 
 
@@ -42,13 +42,14 @@ def evaluate_folder(run: AnyRun, policy: Path, out: Path | None) -> dict[str, An
 
 
 def find_policy(folder: Path) -> Path:
-    """The model folder that is meant: itself, the policy of a checkpoint, or of a run's newest complete checkpoint.
+    """The model folder that is meant: itself, the policy of a checkpoint, or of a run's: the best checkpoint where the
+    run marks one, otherwise the newest complete one.
 
     Raises ConfigError when there is none.
     """
     checkpoints = folder / "checkpoints"
-    newest = newest_complete(checkpoints) or checkpoints / "final"
-    for candidate in (folder, folder / "policy", newest / "policy"):
+    of_run = best_complete(checkpoints) or checkpoints / "final"
+    for candidate in (folder, folder / "policy", of_run / "policy"):
         if (candidate / "config.json").exists():
             return candidate.absolute()
     problem = (

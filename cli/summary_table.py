@@ -40,6 +40,7 @@ def summary_rows(summary: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         labels("steps that can come out right", "hard_share", ".3f"),
         labels("right solutions with a doubted step", "doubted_right_share", ".3f"),
         labels("wrong solutions that were repaired", "repaired_wrong_share", ".3f"),
+        one("iteration of the result", "result_iteration", "d"),
         one("steps", "steps", "d"),
         one("samples", "samples", "d"),
         one("generated tokens", "generated_tokens", "d"),

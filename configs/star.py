@@ -62,6 +62,7 @@ class Star(Section):
     overlap: bool = True
     """Sample the next iteration while the learner fine-tunes, with the newest weights there are."""
     patience: Annotated[int, Field(ge=0)] = 1
-    """End when held-out accuracy has not risen above its best for so many iterations in a row; 0: never."""
+    """End when held-out accuracy has not risen above its best for so many iterations in a row; the result is then the
+    best iteration. 0: never, and the result is the last one."""
     tuning: Tuning
     """The fine-tuning of each iteration."""

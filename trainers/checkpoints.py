@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 MANIFEST = "manifest.json"
+_BEST = "best.json"  # beside the checkpoints: the step of the best one
 _UNFINISHED = ".unfinished_"
 _DISCARDED = ".discarded_"
 _SPARE_BYTES = 64 * 2**20  # left free beside the checkpoint, for logs and rollouts
@@ -32,10 +33,12 @@ async def save_checkpoint(
     keep_last: int,
     version: int,
     world_size: int,
+    best_step: int | None = None,
 ) -> Path:
     """Write one checkpoint with `write(temporary_folder)`, then delete all but the newest `keep_last`.
 
-    A checkpoint of the same step is replaced. Free space is compared with the size of the newest checkpoint first.
+    The checkpoint of `best_step`, this one or an older one, is kept besides and is what `best_complete` finds. A
+    checkpoint of the same step is replaced. Free space is compared with the size of the newest checkpoint first.
     Raises CheckpointError when there is too little; what `write` raises passes through and leaves no checkpoint.
     """
     target = folder / f"step_{step:06d}"
@@ -44,6 +47,8 @@ async def save_checkpoint(
     await write(unfinished)
     await asyncio.to_thread(_seal, unfinished, {"step": step, "version": version, "world_size": world_size})
     await asyncio.to_thread(_give_name, unfinished, target)
+    if best_step is not None:
+        await asyncio.to_thread(_mark_best, folder, best_step)
     await asyncio.to_thread(_prune, folder, keep_last)
     return target
 
@@ -54,6 +59,12 @@ def newest_complete(folder: Path, *, check_hashes: bool = False) -> Path | None:
         if not problems(candidate, check_hashes=check_hashes):
             return candidate
     return None
+
+
+def best_complete(folder: Path) -> Path | None:
+    """The checkpoint that was marked as the best when it is whole, otherwise the newest one."""
+    best = _best(folder)
+    return best if best and not problems(best, check_hashes=False) else newest_complete(folder)
 
 
 def read_manifest(checkpoint: Path) -> dict[str, Any]:
@@ -119,13 +130,30 @@ def _give_name(unfinished: Path, target: Path) -> None:
     _fsync(target.parent)
 
 
+def _mark_best(folder: Path, step: int) -> None:
+    unfinished = folder / f".{_BEST}"
+    unfinished.write_text(json.dumps({"step": step}) + "\n", encoding="utf-8")
+    _fsync(unfinished)
+    unfinished.replace(folder / _BEST)
+    _fsync(folder)
+
+
+def _best(folder: Path) -> Path | None:
+    try:
+        step: int = json.loads((folder / _BEST).read_text(encoding="utf-8"))["step"]
+    except FileNotFoundError:
+        return None
+    return folder / f"step_{step:06d}"
+
+
 def _prune(folder: Path, keep_last: int) -> None:
     """Delete what is replaced, and complete checkpoints beyond the newest; only now, when the new one is whole.
 
     Deleting starts with a new name, so that no half-deleted folder looks like a checkpoint.
     """
     complete = [c for c in _by_age(folder) if not problems(c, check_hashes=False)]
-    for old in complete[keep_last:]:
+    best = _best(folder)
+    for old in [c for c in complete[keep_last:] if c != best]:
         old.rename(old.with_name(f"{_DISCARDED}{old.name}"))
     for discarded in folder.glob(f"{_DISCARDED}*"):
         shutil.rmtree(discarded)

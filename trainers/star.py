@@ -26,7 +26,14 @@ from trainers import ports
 from trainers.checkpoints import save_checkpoint
 from trainers.evaluation import EvalReport, evaluate
 from trainers.star_sampling import IterationFailed, IterationSampler, Sampled
-from trainers.star_state import IterationReport, StarState, read_state, report_iteration, write_state
+from trainers.star_state import (
+    IterationReport,
+    StarState,
+    best_iteration,
+    read_state,
+    report_iteration,
+    write_state,
+)
 from trainers.star_tuning import Tuned, fine_tune, tuning_steps
 from trainers.step_metrics import group_metrics, sample_rows, sync_metrics
 from trainers.together import together
@@ -41,6 +48,7 @@ class StarResult:
     status: Literal["finished", "stopped"]
     ended_by: Literal["iterations", "patience", "stop"]
     version: int
+    iteration: int  # whose weights are the result: the best of those that `patience` compared, otherwise the last
     reports: tuple[IterationReport, ...]
     evaluations: tuple[dict[str, float], ...]  # metrics of each, with "iteration"
 
@@ -108,6 +116,7 @@ class StarLoop:
             status="stopped" if ended_by == "stop" else "finished",
             ended_by=ended_by,
             version=self.version,
+            iteration=self.iteration if (best := self._best()) is None else best,
             reports=tuple(self._reports),
             evaluations=tuple(self._evaluations),
         )
@@ -204,12 +213,14 @@ class StarLoop:
     def _ended_by(self) -> Literal["iterations", "patience", "stop"] | None:
         if self.iteration >= self._star.iterations:
             return "iterations"
-        accuracies = [evaluation["eval/accuracy"] for evaluation in self._evaluations]
-        if self._star.patience and len(accuracies) > 1:
-            best = accuracies.index(max(accuracies))  # the first of equals: to repeat is not to rise
-            if len(accuracies) - 1 - best >= self._star.patience:
-                return "patience"
+        best = self._best()
+        if best is not None and self.iteration - best >= self._star.patience:
+            return "patience"
         return "stop" if self._stop.is_set() else None
+
+    def _best(self) -> int | None:
+        """Of the iterations so far; None when the run does not judge them by held-out accuracy."""
+        return best_iteration(self._evaluations) if self._star.patience else None
 
     async def _evaluate(self) -> None:
         evaluation = self._run.evaluation
@@ -260,6 +271,7 @@ class StarLoop:
             keep_last=self._run.checkpoints.keep_last,
             version=self.version,
             world_size=self._run.learner.ranks,
+            best_step=self._best(),
         )
 
     async def resume(self, checkpoint: Path) -> None:

@@ -1,6 +1,7 @@
 """What a STaR run reports of each iteration, and what it needs to go on after the last finished one: `star.json`."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -95,6 +96,13 @@ def report_iteration(sampled: Sampled, tuned: Tuned, *, tune_s: float, wait_s: f
         tune_s=tune_s,
         wait_s=wait_s,
     )
+
+
+def best_iteration(evaluations: Sequence[dict[str, float]]) -> int | None:
+    """With the highest held-out accuracy, the first of equals: to repeat is not to rise. None without evaluations."""
+    if not evaluations:
+        return None
+    return int(max(evaluations, key=lambda evaluation: evaluation["eval/accuracy"])["iteration"])
 
 
 @dataclass(frozen=True, slots=True)

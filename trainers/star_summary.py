@@ -9,7 +9,6 @@ def build_star_summary(result: StarResult, *, wall_s: float, cold_start_s: float
     """Fields of `summary.json`. Lists by iteration begin with the first; accuracy before it is `accuracy_before`."""
     by_iteration = {int(metrics["iteration"]): metrics for metrics in result.evaluations}
     reports = result.reports
-    last = reports[-1].iteration if reports else 0
 
     def figure(iteration: int, name: str) -> float | None:
         return by_iteration[iteration].get(name) if iteration in by_iteration else None
@@ -19,8 +18,8 @@ def build_star_summary(result: StarResult, *, wall_s: float, cold_start_s: float
         return None if found is None else [found["eval/accuracy_low"], found["eval/accuracy_high"]]
 
     summary: dict[str, Any] = {"status": result.status, "ended_by": result.ended_by}
-    for when, iteration in (("before", 0), ("after", last)):
-        known = iteration if when == "before" or last else -1  # without a finished iteration there is no after
+    for when, iteration in (("before", 0), ("after", result.iteration)):
+        known = iteration if when == "before" or reports else -1  # without a finished iteration there is no after
         summary |= {
             f"accuracy_{when}": figure(known, "eval/accuracy"),
             f"accuracy_{when}_interval": interval(known),
@@ -29,6 +28,7 @@ def build_star_summary(result: StarResult, *, wall_s: float, cold_start_s: float
         }
     return summary | {
         "iterations": len(reports),
+        "result_iteration": result.iteration,
         "accuracy_by_iteration": [figure(report.iteration, "eval/accuracy") for report in reports],
         "accuracy_interval_by_iteration": [interval(report.iteration) for report in reports],
         "rationalized_share_by_iteration": [report.rationalized_share for report in reports],

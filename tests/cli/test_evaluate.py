@@ -25,8 +25,10 @@ async def write_no_policy(checkpoint: Path) -> None:
     (checkpoint / "loop.json").write_text("{}")
 
 
-async def save(run: Path, step: int) -> Path:
-    return await save_checkpoint(run / "checkpoints", step, write_policy, keep_last=9, version=step, world_size=1)
+async def save(run: Path, step: int, best_step: int | None = None) -> Path:
+    return await save_checkpoint(
+        run / "checkpoints", step, write_policy, keep_last=9, version=step, world_size=1, best_step=best_step
+    )
 
 
 def test_a_model_folder_is_taken_as_it_is(tmp_path: Path) -> None:
@@ -44,6 +46,12 @@ async def test_a_run_gives_the_policy_of_its_newest_complete_checkpoint(tmp_path
     assert find_policy(tmp_path) == newer / "policy"
     (newer / "policy" / "config.json").write_text("cut off in the middle of a copy")
     assert find_policy(tmp_path) == older / "policy"
+
+
+async def test_a_run_that_marks_its_best_checkpoint_gives_that_one(tmp_path: Path) -> None:
+    best = await save(tmp_path, 1, best_step=1)
+    await save(tmp_path, 2, best_step=1)
+    assert find_policy(tmp_path) == best / "policy"
 
 
 def test_a_supervised_run_gives_its_final_policy(tmp_path: Path) -> None:

@@ -93,7 +93,7 @@ class StarWorld:
         # switches
         self.hinted_answer = lambda number, sample: 100 + number  # what the policy answers when it sees the hint
         self.fillers = lambda number, sample: 50 + sample  # the way to the answer; equal ones are duplicates
-        self.learns = True
+        self.learns_in: set[int] | None = None  # fine-tunings, from 1, that teach anything; None: all
         self.failing: set[int] = set()  # group ids
         self.unscored: set[int] = set()  # group ids whose completions get no verdict
         self.skip_steps = False
@@ -114,9 +114,10 @@ class StarWorld:
         self.batches.append(batch)
         if self.skip_steps:
             return StepReport(self.version, True, {"train/loss": float("nan")}, 0.0)
+        learns = self.learns_in is None or sum(model is not None for model, _ in self.begun) in self.learns_in
         for sequence in batch.sequences:
             number, answer = int(sequence.prompt_ids[0]), int(sequence.response_ids[-2])
-            if self.learns and answer == 100 + number:
+            if learns and answer == 100 + number:
                 self.knows.add(number % CLASSES)
         self.version += 1
         return StepReport(self.version, False, {"train/loss": 1.0 / self.version}, 0.0)

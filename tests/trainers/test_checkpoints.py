@@ -7,7 +7,14 @@ from typing import NamedTuple
 import pytest
 
 from trainers import checkpoints
-from trainers.checkpoints import CheckpointError, newest_complete, problems, read_manifest, save_checkpoint
+from trainers.checkpoints import (
+    CheckpointError,
+    best_complete,
+    newest_complete,
+    problems,
+    read_manifest,
+    save_checkpoint,
+)
 
 pytestmark = pytest.mark.unit
 
@@ -39,6 +46,26 @@ async def test_only_the_newest_are_kept(tmp_path: Path):
     for step in (1, 2, 3, 4):
         await save(tmp_path, step, keep_last=2)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["step_000003", "step_000004"]
+
+
+async def test_the_best_is_kept_beside_the_newest_until_another_is_better(tmp_path: Path):
+    async def save_with(step: int, best_step: int | None) -> None:
+        await save_checkpoint(
+            tmp_path, step, writer("abc"), keep_last=1, version=step, world_size=1, best_step=best_step
+        )
+
+    await save_with(1, None)
+    assert best_complete(tmp_path) == tmp_path / "step_000001"
+    await save_with(2, 2)
+    await save_with(3, 2)
+    await save_with(4, 2)
+    assert sorted(p.name for p in tmp_path.glob("step_*")) == ["step_000002", "step_000004"]
+    assert (best_complete(tmp_path), newest_complete(tmp_path)) == (tmp_path / "step_000002", tmp_path / "step_000004")
+    await save_with(5, 5)
+    assert sorted(p.name for p in tmp_path.glob("step_*")) == ["step_000005"]
+    await save_with(6, 5)
+    (tmp_path / "step_000005" / "weights.bin").unlink()
+    assert best_complete(tmp_path) == tmp_path / "step_000006"
 
 
 @pytest.mark.parametrize("point", ["_prepare", "_seal", "_give_name", "_prune", "write"])

@@ -1,6 +1,7 @@
 """STaR's iterations: what is trained on, which weights it starts from, when it ends."""
 
 import asyncio
+import json
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -8,6 +9,7 @@ import pytest
 
 from data.records import Batch, Group, GroupRequest, StepReport
 from tests.trainers.star_fakes import CLASSES, HINT, StarWorld, make_loop, make_run
+from trainers.checkpoints import best_complete
 from trainers.star_sampling import IterationFailed
 from trainers.star_summary import build_star_summary
 from trainers.star_tuning import TuningDiverged
@@ -124,6 +126,29 @@ async def test_the_run_ends_when_accuracy_no_longer_rises(tmp_path: Path):
     # 0.25, then 1.0 thanks to the hints, then twice no better.
     assert [evaluation["eval/accuracy"] for evaluation in result.evaluations] == [0.25, 1.0, 1.0, 1.0]
     assert (result.status, result.ended_by) == ("finished", "patience")
+
+
+@pytest.mark.parametrize(("patience", "iteration", "accuracy"), [(1, 1, 1.0), (0, 2, 0.25)])
+async def test_the_result_is_the_best_iteration_where_patience_judges_and_the_last_where_nothing_does(
+    tmp_path: Path, patience: int, iteration: int, accuracy: float
+):
+    world = StarWorld(knows={0})  # of every fine-tuning from the base
+    run = make_run(
+        star__iterations=2, star__patience=patience, star__rationalization__samples=1, checkpoints={"keep_last": 1}
+    )
+    world.learns_in = {1}
+    result = await make_loop(world, run, tmp_path).run()
+    assert [evaluation["eval/accuracy"] for evaluation in result.evaluations] == [0.25, 1.0, 0.25]
+    summary = build_star_summary(result, wall_s=1.0)
+    assert (result.iteration, summary["result_iteration"], summary["accuracy_after"]) == (
+        iteration,
+        iteration,
+        accuracy,
+    )
+    marked = best_complete(tmp_path / "checkpoints")
+    assert marked == tmp_path / "checkpoints" / f"step_{iteration:06d}"
+    assert marked is not None
+    assert len(json.loads((marked / "weights.json").read_text())[1]) == 4 * accuracy
 
 
 async def test_nothing_accepted_ends_the_run_with_the_remedy(tmp_path: Path):
