@@ -132,16 +132,22 @@ def _exit_status(code: object) -> int:
 def _finish(status: int) -> int:
     """What the interpreter does at its end and programs rely on: other threads, atexit, buffers."""
     try:
-        if _thread._count():  # pyright: ignore[reportPrivateUsage]
+        if _thread._count() or atexit._ncallbacks():  # pyright: ignore[reportPrivateUsage]
             threading._shutdown()  # type: ignore[attr-defined]
-        atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
-        sys.stdout.flush()
+            atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
+        _flush(sys.stdout)
     except SystemExit as error:
         status = status or _exit_status(error.code)
     except BaseException:
         status = status or FAILED_STATUS
     try:
-        sys.stderr.flush()
+        _flush(sys.stderr)
     except (OSError, ValueError):
         return status or FAILED_STATUS
     return status
+
+
+def _flush(stream: Any) -> None:
+    """A stream that the program has closed or taken away has nothing left to write."""
+    if stream is not None and not getattr(stream, "closed", False):
+        stream.flush()

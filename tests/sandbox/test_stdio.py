@@ -26,6 +26,10 @@ HONEST = {
     "sys.exit(0)": ("import sys\nprint(1)\nsys.exit(0)", "", "1"),
     "main guard": ("if __name__ == '__main__': print(1)", "", "1"),
     "atexit": ("import atexit\natexit.register(print, 1)", "", "1"),
+    "atexit after the main thread": (
+        "import atexit, threading\natexit.register(lambda: print(threading.main_thread().is_alive()))", "", "False"),
+    "closed streams": ("import sys\nprint(1)\nsys.stdout.close()\nsys.stderr.close()", "", "1"),
+    "no streams": ("import sys\nprint(1, flush=True)\nsys.stdout = sys.stderr = None", "", "1"),
     "unflushed threads": (
         "import threading, time\nthreading.Thread(target=lambda: (time.sleep(.01), print(1))).start()", "", "1"),
     "a pool of threads": (
