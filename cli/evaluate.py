@@ -47,9 +47,7 @@ def find_policy(folder: Path) -> Path:
 
     Raises ConfigError when there is none.
     """
-    checkpoints = folder / "checkpoints"
-    of_run = best_complete(checkpoints) or checkpoints / "final"
-    for candidate in (folder, folder / "policy", of_run / "policy"):
+    for candidate in (folder, folder / "policy", policy_of_run(folder)):
         if (candidate / "config.json").exists():
             return candidate.absolute()
     problem = (
@@ -57,6 +55,12 @@ def find_policy(folder: Path) -> Path:
         "complete checkpoint that was written with checkpoints.export; name one of these"
     )
     raise ConfigError("eval", [problem])
+
+
+def policy_of_run(folder: Path) -> Path:
+    """Where the policy of a run lies when it has one."""
+    checkpoints = folder / "checkpoints"
+    return (best_complete(checkpoints) or checkpoints / "final") / "policy"
 
 
 async def _evaluate(

@@ -11,7 +11,7 @@ import yaml
 
 from actors.tracker import TrackerClient
 from cli.cluster import await_resources, joins, start_ray
-from cli.evaluate import find_policy
+from cli.evaluate import policy_of_run
 from cli.prepare import Prepared, check_machine, empty_folder, occupy_folder, prepare, read_data
 from cli.recorder import MLFLOW_DEADLINE_S
 from cli.reward_model import MODEL_FOLDER
@@ -185,7 +185,7 @@ class _Runner:
     def _link_models(self, stage: ResolvedStage, folder: Path) -> None:
         """Models lie in checkpoints, whose names are known only now."""
         if "policy" in stage.outputs and stage.run.checkpoints.export:
-            _link(folder / OUTPUT_FILES["policy"], find_policy(folder))
+            _link(folder / OUTPUT_FILES["policy"], policy_of_run(folder))
         if "reward_model" in stage.outputs:
             _link(folder / OUTPUT_FILES["reward_model"], folder / "checkpoints" / "final" / MODEL_FOLDER)
 

@@ -12,6 +12,7 @@ from actors.tracker import TrackerClient
 from cli.summary_table import summary_rows
 from telemetry.console import Console
 from telemetry.run_info import RunInfo, TerminalStatus
+from trainers.checkpoints import best_complete
 
 log = logging.getLogger(__name__)
 
@@ -82,7 +83,7 @@ class Recorder:
         for name in ("summary.json", "versions.json", "report.html"):
             if (folder / name).exists():
                 self.tracker.log_artifact(folder / name)
-        for checkpoint in sorted((folder / "checkpoints").glob("step_*"))[-1:]:
+        if checkpoint := best_complete(folder / "checkpoints"):
             self.tracker.log_artifact(checkpoint)
         outcome = self.tracker.finish(status, MLFLOW_DEADLINE_S)
         if outcome is not None and outcome.get("unsent"):

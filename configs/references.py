@@ -12,7 +12,7 @@ from typing import Any, cast
 REFERENCE = re.compile(r"\$\{(?P<inner>[^}]*)\}")
 _INNER = re.compile(r"stages\.(?P<stage>[^.\s]+)\.(?P<output>[^.\s]+)")
 
-# Output -> its name in the stage's folder, and what it is. The models are links into the newest checkpoint.
+# Output -> its name in the stage's folder, and what it is. The models are links into a checkpoint.
 OUTPUT_FILES = {
     "policy": "policy",
     "rows": "rows.parquet",

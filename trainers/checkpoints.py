@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 MANIFEST = "manifest.json"
-_BEST = "best.json"  # beside the checkpoints: the step of the best one
 _UNFINISHED = ".unfinished_"
 _DISCARDED = ".discarded_"
 _SPARE_BYTES = 64 * 2**20  # left free beside the checkpoint, for logs and rollouts
@@ -43,12 +42,11 @@ async def save_checkpoint(
     """
     target = folder / f"step_{step:06d}"
     unfinished = folder / f"{_UNFINISHED}{target.name}"
+    facts = {"step": step, "version": version, "world_size": world_size, "best_step": best_step}
     await asyncio.to_thread(_prepare, folder, unfinished)
     await write(unfinished)
-    await asyncio.to_thread(_seal, unfinished, {"step": step, "version": version, "world_size": world_size})
+    await asyncio.to_thread(_seal, unfinished, facts)
     await asyncio.to_thread(_give_name, unfinished, target)
-    if best_step is not None:
-        await asyncio.to_thread(_mark_best, folder, best_step)
     await asyncio.to_thread(_prune, folder, keep_last)
     return target
 
@@ -62,13 +60,19 @@ def newest_complete(folder: Path, *, check_hashes: bool = False) -> Path | None:
 
 
 def best_complete(folder: Path) -> Path | None:
-    """The checkpoint that was marked as the best when it is whole, otherwise the newest one."""
-    best = _best(folder)
-    return best if best and not problems(best, check_hashes=False) else newest_complete(folder)
+    """The checkpoint that the newest complete one names as the best when it is whole, otherwise that one."""
+    newest = newest_complete(folder)
+    best = newest and _best(newest)
+    return best if best and not problems(best, check_hashes=False) else newest
+
+
+def complete_steps(folder: Path) -> set[int]:
+    """The steps of which there is a complete checkpoint."""
+    return {read_manifest(c)["step"] for c in _by_age(folder) if not problems(c, check_hashes=False)}
 
 
 def read_manifest(checkpoint: Path) -> dict[str, Any]:
-    """step, version, world_size and files of a checkpoint. Raises CheckpointError when there is none."""
+    """step, version, world_size, best_step and files of a checkpoint. Raises CheckpointError when there is none."""
     try:
         return json.loads((checkpoint / MANIFEST).read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -111,7 +115,7 @@ def _prepare(folder: Path, unfinished: Path) -> None:
     unfinished.mkdir()
 
 
-def _seal(checkpoint: Path, facts: dict[str, int]) -> None:
+def _seal(checkpoint: Path, facts: dict[str, int | None]) -> None:
     """fsync everything, then write the manifest."""
     paths = sorted(p for p in checkpoint.rglob("*") if p.is_file())
     files = {str(p.relative_to(checkpoint)): {"size": p.stat().st_size, "sha256": _sha256(p)} for p in paths}
@@ -130,20 +134,9 @@ def _give_name(unfinished: Path, target: Path) -> None:
     _fsync(target.parent)
 
 
-def _mark_best(folder: Path, step: int) -> None:
-    unfinished = folder / f".{_BEST}"
-    unfinished.write_text(json.dumps({"step": step}) + "\n", encoding="utf-8")
-    _fsync(unfinished)
-    unfinished.replace(folder / _BEST)
-    _fsync(folder)
-
-
-def _best(folder: Path) -> Path | None:
-    try:
-        step: int = json.loads((folder / _BEST).read_text(encoding="utf-8"))["step"]
-    except FileNotFoundError:
-        return None
-    return folder / f"step_{step:06d}"
+def _best(checkpoint: Path) -> Path | None:
+    step: int | None = read_manifest(checkpoint).get("best_step")
+    return None if step is None else checkpoint.with_name(f"step_{step:06d}")
 
 
 def _prune(folder: Path, keep_last: int) -> None:
@@ -152,7 +145,7 @@ def _prune(folder: Path, keep_last: int) -> None:
     Deleting starts with a new name, so that no half-deleted folder looks like a checkpoint.
     """
     complete = [c for c in _by_age(folder) if not problems(c, check_hashes=False)]
-    best = _best(folder)
+    best = _best(complete[0])
     for old in [c for c in complete[keep_last:] if c != best]:
         old.rename(old.with_name(f"{_DISCARDED}{old.name}"))
     for discarded in folder.glob(f"{_DISCARDED}*"):

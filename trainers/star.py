@@ -23,7 +23,7 @@ from data.rationales import write_rationales
 from data.records import Prompt
 from data.thinking import UNKNOWN_TAGS, ThoughtTags
 from trainers import ports
-from trainers.checkpoints import save_checkpoint
+from trainers.checkpoints import complete_steps, save_checkpoint
 from trainers.evaluation import EvalReport, evaluate
 from trainers.star_sampling import IterationFailed, IterationSampler, Sampled
 from trainers.star_state import (
@@ -84,6 +84,7 @@ class StarLoop:
         self._reports: list[IterationReport] = []
         self._evaluations: list[dict[str, float]] = []
         self._cursors: dict[int, dict[str, Any]] = {}  # iteration -> where the problems of the next one begin
+        self._deleted: set[int] = set()  # evaluated iterations without a checkpoint, from before a resume
         self._stop = asyncio.Event()
         self._resumed = False
         self.version = 0
@@ -220,7 +221,8 @@ class StarLoop:
 
     def _best(self) -> int | None:
         """Of the iterations so far; None when the run does not judge them by held-out accuracy."""
-        return best_iteration(self._evaluations) if self._star.patience else None
+        kept = [e for e in self._evaluations if e["iteration"] not in self._deleted]
+        return best_iteration(kept) if self._star.patience else None
 
     async def _evaluate(self) -> None:
         evaluation = self._run.evaluation
@@ -285,5 +287,7 @@ class StarLoop:
         self._prompts.restore(state.prompt_cursor)
         self._cursors[state.iteration] = state.prompt_cursor
         self._reports, self._evaluations = list(state.reports), list(state.evaluations)
+        kept = await asyncio.to_thread(complete_steps, checkpoint.parent)
+        self._deleted = {int(evaluation["iteration"]) for evaluation in state.evaluations} - kept
         self.version = state.version
         self._resumed = True

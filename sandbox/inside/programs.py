@@ -23,7 +23,11 @@ FAILED_STATUS, COMPILE_STATUS, MEMORY_STATUS = 1, 99, 98
 FILE_NAME = "main.py"
 _MODULE_NAME = "main"  # of what is loaded for its functions: lines below `if __name__ == "__main__"` are not for that
 _real_open: Any = open
+_threading: Any = threading  # these three for what the interpreter itself calls at its end
+_low_level: Any = _thread
+_atexit: Any = atexit
 _hidden: list[types.ModuleType] = []  # kept alive
+_outputs: list[Any] = []  # that the interpreter would flush at its end, whatever the program has put in their place
 
 
 def run(job: dict[str, Any]) -> int:
@@ -75,17 +79,25 @@ def _open_streams() -> None:
     memory = os.memfd_create("stdin")
     for position, fd in enumerate((memory, write_end, write_end)):
         os.dup2(fd, position)
-    stdin = io.TextIOWrapper(io.BufferedReader(io.FileIO(0, "r", closefd=False), 1 << 16), "utf-8", "surrogateescape")
-    stdout = io.TextIOWrapper(io.BufferedWriter(io.FileIO(1, "w", closefd=False)), "utf-8", "surrogateescape")
-    stderr = io.TextIOWrapper(
-        io.BufferedWriter(io.FileIO(2, "w", closefd=False)), "utf-8", "backslashreplace", line_buffering=True
-    )
+    stdin = _stream("<stdin>", io.BufferedReader(io.FileIO(0, "r", closefd=False), 1 << 16), "r", "surrogateescape")
+    stdout = _stream("<stdout>", io.BufferedWriter(io.FileIO(1, "w", closefd=False)), "w", "surrogateescape")
+    stderr = _stream("<stderr>", io.BufferedWriter(io.FileIO(2, "w", closefd=False)), "w", "backslashreplace")
+    stderr.reconfigure(line_buffering=True)
     sys.stdin, sys.stdout, sys.stderr = stdin, stdout, stderr
     sys.__stdin__, sys.__stdout__, sys.__stderr__ = stdin, stdout, stderr  # type: ignore[misc]
+    _outputs.extend((stdout, stdout.buffer, stderr, stderr.buffer))
     for position, fd in enumerate(kept):
         os.dup2(fd, position)
     for fd in (*kept, memory, read_end, write_end):
         os.close(fd)
+
+
+def _stream(name: str, binary: Any, mode: str, errors: str) -> io.TextIOWrapper:
+    """As the interpreter makes its own (create_stdio in CPython's pylifecycle.c): programs ask for name and mode."""
+    binary.raw.name = name
+    stream: Any = io.TextIOWrapper(binary, "utf-8", errors, newline="\n")
+    stream.mode = mode
+    return stream
 
 
 def _read_all(fd: int) -> bytes:
@@ -132,22 +144,35 @@ def _exit_status(code: object) -> int:
 def _finish(status: int) -> int:
     """What the interpreter does at its end and programs rely on: other threads, atexit, buffers."""
     try:
-        if _thread._count() or atexit._ncallbacks():  # pyright: ignore[reportPrivateUsage]
-            threading._shutdown()  # type: ignore[attr-defined]
-            atexit._run_exitfuncs()  # pyright: ignore[reportPrivateUsage]
-        _flush(sys.stdout)
+        if _something_is_left():
+            _threading._shutdown()
+            _atexit._run_exitfuncs()
+        _flush(getattr(sys, "stdout", None))
+        for stream in _outputs:
+            _flush(stream)
     except SystemExit as error:
         status = status or _exit_status(error.code)
     except BaseException:
         status = status or FAILED_STATUS
     try:
-        _flush(sys.stderr)
+        _flush(getattr(sys, "stderr", None))
     except (OSError, ValueError):
         return status or FAILED_STATUS
     return status
 
 
+def _something_is_left() -> bool:
+    """For threads or at the exit; to look costs less than to do it for nothing."""
+    return bool(_low_level._count() or _atexit._ncallbacks() or _threading._threading_atexits)
+
+
 def _flush(stream: Any) -> None:
-    """A stream that the program has closed or taken away has nothing left to write."""
-    if stream is not None and not getattr(stream, "closed", False):
+    """A stream that the program has closed, taken apart or taken away has nothing left to write."""
+    if stream is None:
+        return
+    try:
+        is_closed = getattr(stream, "closed", False)
+    except ValueError:  # detached
+        return
+    if not is_closed:
         stream.flush()

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.evaluate import find_policy
+from cli.evaluate import find_policy, policy_of_run
 from configs.errors import ConfigError
 from trainers.checkpoints import save_checkpoint
 
@@ -52,6 +52,13 @@ async def test_a_run_that_marks_its_best_checkpoint_gives_that_one(tmp_path: Pat
     best = await save(tmp_path, 1, best_step=1)
     await save(tmp_path, 2, best_step=1)
     assert find_policy(tmp_path) == best / "policy"
+
+
+async def test_a_stage_that_ends_again_links_its_checkpoint_and_not_the_link_of_before(tmp_path: Path) -> None:
+    older = await save(tmp_path, 1)
+    (tmp_path / "policy").symlink_to(older / "policy")
+    newer = await save(tmp_path, 2)
+    assert policy_of_run(tmp_path) == newer / "policy"
 
 
 def test_a_supervised_run_gives_its_final_policy(tmp_path: Path) -> None:

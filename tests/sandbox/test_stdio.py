@@ -29,7 +29,29 @@ HONEST = {
     "atexit after the main thread": (
         "import atexit, threading\natexit.register(lambda: print(threading.main_thread().is_alive()))", "", "False"),
     "closed streams": ("import sys\nprint(1)\nsys.stdout.close()\nsys.stderr.close()", "", "1"),
-    "no streams": ("import sys\nprint(1, flush=True)\nsys.stdout = sys.stderr = None", "", "1"),
+    "no streams": ("import sys\nprint(1)\nsys.stdout = sys.stderr = None", "", "1"),
+    "deleted streams": ("import sys\nprint(1)\ndel sys.stdout, sys.stderr", "", "1"),
+    "the first stream at the end": (
+        "import io, sys\nsys.stdout = io.StringIO()\nprint(1)\nsys.__stdout__.write(sys.stdout.getvalue())", "", "1"),
+    "a stream taken apart": (
+        "import sys\nprint(1)\nf = sys.stdout.detach()\nf.write(b'2')\nsys.stdout = None", "", "1\n2"),
+    "streams with name and mode": (
+        "import sys\nprint(*((s.name, s.mode, s.buffer.raw.mode) for s in (sys.stdin, sys.stdout, sys.stderr)))", "",
+        "('<stdin>', 'r', 'rb') ('<stdout>', 'w', 'wb') ('<stderr>', 'w', 'wb')"),
+    "fast input and output as in contests": (
+        "import os, sys\nfrom io import BytesIO, IOBase\n"
+        "class Fast(IOBase):\n"
+        "    def __init__(self, file):\n"
+        "        self.buffer, self.fd = BytesIO(), file.fileno()\n"
+        "        self.is_writable = 'x' in file.mode or 'r' not in file.mode\n"
+        "    def read(self): return os.read(self.fd, 10**6).decode()\n"
+        "    def write(self, text): self.buffer.write(text.encode())\n"
+        "    def flush(self):\n"
+        "        if self.is_writable: os.write(self.fd, self.buffer.getvalue()); self.buffer = BytesIO()\n"
+        "sys.stdin, sys.stdout = Fast(sys.stdin), Fast(sys.stdout)\nprint(sum(map(int, sys.stdin.read().split())))",
+        "3 4", "7"),
+    "line ends of other systems": ("import sys\nprint(ascii(sys.stdin.read()))", "a\r\nb\rc", "'a\\r\\nb\\rc'"),
+    "a callback of threading": ("import threading\nthreading._register_atexit(print, 1)", "", "1"),
     "unflushed threads": (
         "import threading, time\nthreading.Thread(target=lambda: (time.sleep(.01), print(1))).start()", "", "1"),
     "a pool of threads": (

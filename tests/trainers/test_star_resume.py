@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from tests.trainers.star_fakes import StarWorld, make_loop, make_run
-from trainers.checkpoints import newest_complete
+from trainers import checkpoints
+from trainers.checkpoints import best_complete, newest_complete
 from trainers.star import StarLoop
 
 pytestmark = pytest.mark.unit
@@ -99,3 +100,36 @@ async def test_without_the_base_weights_a_resume_is_refused(tmp_path: Path):
     (tmp_path / "base_policy" / "config.json").unlink()
     with pytest.raises(ValueError, match="base_policy holds no model"):
         await resumed(StarWorld(), tmp_path)
+
+
+async def test_a_crash_right_after_the_best_checkpoint_does_not_lose_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    changes = {"star__iterations": 1, "star__patience": 1, "checkpoints": {"keep_last": 1}}
+    world = StarWorld({0})
+    prune = checkpoints._prune  # what follows the checkpoint's name
+
+    def crash_at_the_second(folder: Path, keep_last: int) -> None:
+        if world.version:
+            raise KeyboardInterrupt
+        prune(folder, keep_last)
+
+    monkeypatch.setattr(checkpoints, "_prune", crash_at_the_second)
+    with pytest.raises(KeyboardInterrupt):
+        await make_loop(world, make_run(**changes), tmp_path).run()
+    monkeypatch.undo()
+    result = await (await resumed(StarWorld(), tmp_path, **changes)).run()
+    assert [e["eval/accuracy"] for e in result.evaluations] == [0.25, 1.0]
+    assert result.iteration == 1
+    assert best_complete(tmp_path / "checkpoints") == tmp_path / "checkpoints" / "step_000001"
+
+
+async def test_an_iteration_whose_checkpoint_is_gone_is_never_the_result(tmp_path: Path):
+    keep_one = {"checkpoints": {"keep_last": 1}}
+    world = StarWorld({0})
+    await make_loop(world, make_run(star__iterations=2, star__patience=0, **keep_one), tmp_path).run()
+    loop = await resumed(StarWorld(), tmp_path, star__iterations=2, star__patience=1, **keep_one)
+    result = await loop.run()
+    assert [e["eval/accuracy"] for e in result.evaluations] == [0.25, 1.0, 1.0], "the first of equals was iteration 1"
+    assert result.iteration == 2
+    assert best_complete(tmp_path / "checkpoints") == tmp_path / "checkpoints" / "step_000002"
