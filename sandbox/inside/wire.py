@@ -52,13 +52,21 @@ def encode(value: object, depth: int = 0) -> Json:
 def _encode_container(value: Any, depth: int) -> Json:
     # Methods of the built-in type itself: a subclass may have overridden its own.
     if isinstance(value, dict):
+        _refuse_long(cast(Any, dict).__len__(value))
         entries: list[tuple[object, object]] = list(cast(Any, dict).items(value))
         return {"d": [[encode(key, depth + 1), encode(item, depth + 1)] for key, item in entries]}
     for kind, tag in ((list, ""), (tuple, "t"), (set, "s"), (frozenset, "z")):
         if isinstance(value, kind):
+            _refuse_long(cast(Any, kind).__len__(value))
             items = [encode(item, depth + 1) for item in cast(Any, kind).__iter__(value)]
             return {tag: items} if tag else items
     raise WireError(f"a value of type {type(value).__name__}; only built-in types can be sent")
+
+
+def _refuse_long(length: int) -> None:
+    """Before its parts are looked at: to encode them all and be refused then would cost the program a second."""
+    if length > MAX_NODES:
+        raise TooLarge(f"a value of {length:,} parts; at most {MAX_NODES:,}")
 
 
 def decode(raw: Json, depth: int = 0) -> Any:

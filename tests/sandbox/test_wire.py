@@ -5,7 +5,8 @@ import enum
 import json
 import math
 import os
-from typing import Any
+from collections.abc import Callable, Iterable
+from typing import Any, NoReturn
 
 import pytest
 from hypothesis import given, settings
@@ -95,6 +96,16 @@ def test_depth_and_size_are_bounded() -> None:
 def test_bytes_that_are_no_value_are_refused(data: bytes) -> None:
     with pytest.raises(wire.WireError):
         wire.loads(data)
+
+
+@pytest.mark.parametrize("kind", [list, tuple, dict.fromkeys])
+def test_too_many_parts_are_refused_before_they_are_looked_at(kind: Callable[[Iterable[int]], object]) -> None:
+    class Part(int):
+        def __add__(self, other: object) -> NoReturn:
+            raise AssertionError("looked at")
+
+    with pytest.raises(wire.TooLarge, match=r"1,000,001 parts"):
+        wire.encode(kind(map(Part, range(wire.MAX_NODES + 1))))
 
 
 def test_too_many_parts_are_refused_before_they_are_parsed() -> None:
