@@ -40,7 +40,7 @@ async def save_checkpoint(
     checkpoint of the same step is replaced. Free space is compared with the size of the newest checkpoint first.
     Raises CheckpointError when there is too little; what `write` raises passes through and leaves no checkpoint.
     """
-    target = folder / f"step_{step:06d}"
+    target = _of_step(folder, step)
     unfinished = folder / f"{_UNFINISHED}{target.name}"
     facts = {"step": step, "version": version, "world_size": world_size, "best_step": best_step}
     await asyncio.to_thread(_prepare, folder, unfinished)
@@ -68,7 +68,7 @@ def best_complete(folder: Path) -> Path | None:
 
 def complete_steps(folder: Path) -> set[int]:
     """The steps of which there is a complete checkpoint."""
-    return {read_manifest(c)["step"] for c in _by_age(folder) if not problems(c, check_hashes=False)}
+    return {read_manifest(checkpoint)["step"] for checkpoint in _complete(folder)}
 
 
 def read_manifest(checkpoint: Path) -> dict[str, Any]:
@@ -136,7 +136,7 @@ def _give_name(unfinished: Path, target: Path) -> None:
 
 def _best(checkpoint: Path) -> Path | None:
     step: int | None = read_manifest(checkpoint).get("best_step")
-    return None if step is None else checkpoint.with_name(f"step_{step:06d}")
+    return None if step is None else _of_step(checkpoint.parent, step)
 
 
 def _prune(folder: Path, keep_last: int) -> None:
@@ -144,12 +144,20 @@ def _prune(folder: Path, keep_last: int) -> None:
 
     Deleting starts with a new name, so that no half-deleted folder looks like a checkpoint.
     """
-    complete = [c for c in _by_age(folder) if not problems(c, check_hashes=False)]
-    best = _best(complete[0])
-    for old in [c for c in complete[keep_last:] if c != best]:
+    best = best_complete(folder)
+    for old in [checkpoint for checkpoint in _complete(folder)[keep_last:] if checkpoint != best]:
         old.rename(old.with_name(f"{_DISCARDED}{old.name}"))
     for discarded in folder.glob(f"{_DISCARDED}*"):
         shutil.rmtree(discarded)
+
+
+def _of_step(folder: Path, step: int) -> Path:
+    return folder / f"step_{step:06d}"
+
+
+def _complete(folder: Path) -> list[Path]:
+    """Newest step first."""
+    return [checkpoint for checkpoint in _by_age(folder) if not problems(checkpoint, check_hashes=False)]
 
 
 def _by_age(folder: Path) -> list[Path]:

@@ -26,14 +26,7 @@ from trainers import ports
 from trainers.checkpoints import complete_steps, save_checkpoint
 from trainers.evaluation import EvalReport, evaluate
 from trainers.star_sampling import IterationFailed, IterationSampler, Sampled
-from trainers.star_state import (
-    IterationReport,
-    StarState,
-    best_iteration,
-    read_state,
-    report_iteration,
-    write_state,
-)
+from trainers.star_state import IterationReport, StarState, best_iteration, read_state, report_iteration, write_state
 from trainers.star_tuning import Tuned, fine_tune, tuning_steps
 from trainers.step_metrics import group_metrics, sample_rows, sync_metrics
 from trainers.together import together

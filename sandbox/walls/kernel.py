@@ -47,8 +47,8 @@ def raise_errno(what: str) -> None:
 def fork() -> int:
     """fork(2) without the handlers that `os.fork` runs in the child. Only for a process of one thread. Raises OSError.
 
-    They renew locks that another thread may have held, and each page that they write is one more to copy: as many as
-    a small program writes itself. What they also do, new random numbers for the child, is the caller's to do.
+    They renew locks that another thread may have held, and each page that they write is one more to copy. What they
+    also do, new random numbers for the child, is the caller's to do.
     """
     pid: int = _fork()
     if pid < 0:

@@ -54,7 +54,7 @@ async def test_a_run_that_marks_its_best_checkpoint_gives_that_one(tmp_path: Pat
     assert find_policy(tmp_path) == best / "policy"
 
 
-async def test_a_stage_that_ends_again_links_its_checkpoint_and_not_the_link_of_before(tmp_path: Path) -> None:
+async def test_the_policy_of_a_run_lies_in_its_checkpoint_and_not_behind_a_link_beside_it(tmp_path: Path) -> None:
     older = await save(tmp_path, 1)
     (tmp_path / "policy").symlink_to(older / "policy")
     newer = await save(tmp_path, 2)

@@ -6,7 +6,7 @@ import json
 import math
 import os
 from collections.abc import Callable, Iterable
-from typing import Any, NoReturn
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -100,15 +100,11 @@ def test_bytes_that_are_no_value_are_refused(data: bytes) -> None:
 
 @pytest.mark.parametrize("kind", [list, tuple, dict.fromkeys])
 def test_too_many_parts_are_refused_before_they_are_looked_at(
-    kind: Callable[[Iterable[int]], object], monkeypatch: pytest.MonkeyPatch
+    kind: Callable[[Iterable[object]], object], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    class Part(int):
-        def __lt__(self, other: object) -> NoReturn:
-            raise AssertionError("looked at")
-
     monkeypatch.setattr(wire, "MAX_NODES", 1_000)
     with pytest.raises(wire.TooLarge, match=r"1,001 parts; at most 1,000"):
-        wire.encode(kind(map(Part, range(1_001))))
+        wire.encode(kind(object() for _ in range(1_001)))  # each of which is refused as what it is, once looked at
 
 
 def test_too_many_parts_are_refused_before_they_are_parsed() -> None:
